@@ -1,0 +1,116 @@
+"""Which rule lowers which overload, and how a rule is called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from aten_lowering.errors import UnsupportedArgument
+
+__all__ = ["Rule", "RuleRegistry", "lowers", "registry"]
+
+# What an ONNX model does not have: an argument of one of these names may take any value.
+_IGNORED = frozenset(
+    "device layout memory_format pin_memory generator non_blocking copy requires_grad names out "
+    "cudnn_enabled cudnn_enable benchmark deterministic allow_tf32 enable_gqa_ignored".split()
+)
+
+
+class Rule:
+    """A rule for one overload: the function, and where each of its parameters stands in the schema.
+
+    Raises:
+        TypeError: the function takes a parameter that the schema lacks, or leaves out a required one.
+    """
+
+    __slots__ = ("_named", "_unnamed", "function", "overload")
+
+    def __init__(self, overload: Any, function: Callable[..., Any]) -> None:
+        self.overload, self.function = overload, function
+        schema = [(a.name, a.default_value, a.has_default_value()) for a in overload._schema.arguments]
+        places = {name: (i, default) for i, (name, default, _) in enumerate(schema)}
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        wanted = [parameter.name for parameter in parameters]
+        for name in wanted:
+            if name not in places:
+                raise TypeError(f"{function.__qualname__}: {overload} has no argument {name!r}")
+        for name, _, optional in schema:
+            if name not in wanted and not optional and name not in _IGNORED:
+                raise TypeError(f"{function.__qualname__}: must take {overload}'s argument {name!r}")
+        self._named = [(name, *places[name]) for name in wanted]
+        self._unnamed = [
+            (name, i, default)
+            for i, (name, default, _) in enumerate(schema)
+            if name not in wanted and name not in _IGNORED
+        ]
+
+    def __call__(self, op: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call the rule as the graph calls the overload.
+
+        Raises:
+            UnsupportedArgument: an argument that the rule does not know is not at its default.
+        """
+        count = len(args)
+        for name, index, default in self._unnamed:
+            given = args[index] if index < count else kwargs.get(name, default)
+            if given != default and not (given is None or (given == [] and not default)):
+                raise UnsupportedArgument(
+                    f"{self.overload}: {name} must be {default}, got {given}",
+                    hint=f"leave {name} at its default",
+                )
+        return self.function(
+            op,
+            *[
+                args[index] if index < count else kwargs.get(name, default)
+                for name, index, default in self._named
+            ],
+        )
+
+
+class RuleRegistry:
+    """Overload -> rule."""
+
+    def __init__(self, parent: RuleRegistry | None = None) -> None:
+        self._parent = parent
+        self._rules: dict[Any, Rule] = {}
+
+    def add(self, overload: Any, function: Callable[..., Any]) -> None:
+        """Register a rule.
+
+        Raises:
+            TypeError: the overload has a rule here already, or the rule does not fit the schema.
+        """
+        if overload in self._rules:
+            other = self._rules[overload].function
+            raise TypeError(f"{overload}: has a rule already, {other.__module__}.{other.__qualname__}")
+        self._rules[overload] = Rule(overload, function)
+
+    def find(self, overload: Any) -> Rule | None:
+        """The rule for an overload, or None."""
+        rule = self._rules.get(overload)
+        return rule if rule is not None or self._parent is None else self._parent.find(overload)
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self._rules.values())
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+
+registry = RuleRegistry()
+
+
+def lowers(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as the rule for some overloads.
+
+    The function takes the builder, then the schema's arguments by their names; arguments that it does
+    not name must be at their defaults.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        for overload in overloads:
+            registry.add(overload, function)
+        return function
+
+    return register

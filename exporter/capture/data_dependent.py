@@ -1,0 +1,163 @@
+"""Overloads whose result sizes depend on values: each gets a fresh dynamic size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from exporter.capture.kernels import Outcome, call_meta, outcome_of
+from exporter.capture.tensors import RecordedTensor, Spec
+
+if TYPE_CHECKING:
+    from exporter.capture.recorder import Recorder
+
+aten = torch.ops.aten
+
+# Sample counts: primes, so that no two of them, nor their small multiples, are taken for one another.
+_PRIMES = list(
+    zip(
+        [11, 17, 23, 31, 41, 47, 59, 67, 73, 83, 97, 103, 109, 127, 137, 149, 157, 167, 179, 191],
+        [13, 19, 29, 37, 43, 53, 61, 71, 79, 89, 101, 107, 113, 131, 139, 151, 163, 173, 181, 193],
+        [211, 223, 227, 229, 233, 239, 241, 251, 257, 263, 269, 271, 277, 281, 283, 293, 307, 311, 313, 317],
+        strict=True,
+    )
+)
+
+Result = Callable[..., Any]
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(tuple(shape), dtype=dtype, device="meta")
+
+
+def _nonzero(count: int, input: torch.Tensor) -> torch.Tensor:
+    return _empty((count, input.ndim), torch.int64)
+
+
+def _nonzero_numpy(count: int, input: torch.Tensor) -> list[torch.Tensor]:
+    return [_empty((count,), torch.int64) for _ in range(input.ndim)]
+
+
+def _masked_select(count: int, input: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return _empty((count,), input.dtype)
+
+
+def _unique(
+    count: int, input: torch.Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    inverse = _empty(input.shape if return_inverse or return_counts else (0,), torch.int64)
+    return _empty((count,), input.dtype), inverse, _empty((count if return_counts else 0,), torch.int64)
+
+
+def _unique_dim(
+    count: int, input: torch.Tensor, dim: int, sorted: bool = True, return_inverse: bool = False,
+    return_counts: bool = False,
+) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    shape = list(input.shape)
+    inverse = _empty((shape[dim],), torch.int64)
+    shape[dim] = count
+    return _empty(shape, input.dtype), inverse, _empty((count,), torch.int64)
+
+
+def _unique_consecutive(
+    count: int, input: torch.Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    if dim is None:
+        return _unique(count, input, True, return_inverse, return_counts)
+    return _unique_dim(count, input, dim)
+
+
+def _repeat_interleave(
+    count: int, input: torch.Tensor, repeats: torch.Tensor | int, dim: int | None = None, *, output_size: int | None = None
+) -> torch.Tensor:  # fmt: skip
+    total = count if output_size is None else output_size
+    if dim is None:
+        return _empty((total,), input.dtype)
+    shape = list(input.shape)
+    shape[dim] = total
+    return _empty(shape, input.dtype)
+
+
+def _repeat_counts(count: int, repeats: torch.Tensor, *, output_size: int | None = None) -> torch.Tensor:
+    return _empty((count if output_size is None else output_size,), repeats.dtype)
+
+
+def _bincount(count: int, input: torch.Tensor, weights: torch.Tensor | None = None, minlength: int = 0) -> torch.Tensor:
+    dtype = torch.int64 if weights is None else torch.float64 if weights.dtype != torch.float32 else torch.float64
+    return _empty((count + minlength,), dtype)
+
+
+UNBACKED: dict[Any, Result] = {
+    aten.nonzero.default: _nonzero,
+    aten.argwhere.default: _nonzero,
+    aten.nonzero_numpy.default: _nonzero_numpy,
+    aten.masked_select.default: _masked_select,
+    aten._unique2.default: _unique,
+    aten.unique_dim.default: _unique_dim,
+    aten.unique_consecutive.default: _unique_consecutive,
+    aten.repeat_interleave.self_Tensor: _repeat_interleave,
+    aten.repeat_interleave.Tensor: _repeat_counts,
+    aten.bincount.default: _bincount,
+}
+
+
+def unbacked_outcomes(
+    recorder: Recorder, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> list[Outcome]:
+    """The outcome at each sample, with a count of its own for what the values decide."""
+    key = args[1] if func is aten.masked_select.default else args[0]
+    outcomes = []
+    for sample, count in enumerate(sample_counts(recorder, key)):
+        metas = [_meta(argument, sample) for argument in args]
+        given = {name: _meta(argument, sample) for name, argument in kwargs.items()}
+        tensors = [meta for meta in metas if isinstance(meta, torch.Tensor)]
+        outcomes.append(outcome_of(UNBACKED[func](count, *metas, **given), tensors))
+    return outcomes
+
+
+def sample_counts(recorder: Recorder, mask: RecordedTensor) -> tuple[int, ...]:
+    """How many elements `mask` is taken to choose at each sample; the same for the same mask."""
+    node = recorder.node_of(mask)
+    known = recorder.counts.get(node)
+    if known is None:
+        known = recorder.counts[node] = _PRIMES[len(recorder.counts) % len(_PRIMES)]
+    return known
+
+
+def masked_index_outcomes(
+    recorder: Recorder, func: Any, args: Sequence[Any]
+) -> list[Outcome]:
+    """`x[mask]` and `x[mask] = y`: each mask stands for as many integer indices as it has dims."""
+    source, indices, *rest = args
+    outcomes = []
+    for sample in range(3):
+        expanded: list[Any] = []
+        for index in indices:
+            if type(index) is RecordedTensor and index.dtype in (torch.bool, torch.uint8):
+                count = sample_counts(recorder, index)[sample]
+                expanded += [Spec((count,), (1,), torch.int64)] * index.ndim
+            else:
+                expanded.append(_spec(index, sample))
+        outcomes.append(call_meta(func, [_spec(source, sample), expanded, *(_spec(r, sample) for r in rest)], {}))
+    return outcomes
+
+
+def has_mask(func: Any, args: Sequence[Any]) -> bool:
+    """Whether this is an indexing call with a mask among its indices."""
+    return func in (aten.index.Tensor, aten._unsafe_index.Tensor) and any(
+        type(index) is RecordedTensor and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+    )
+
+
+def _spec(argument: Any, sample: int) -> Any:
+    if type(argument) is RecordedTensor:
+        return argument.specs[sample % len(argument.specs)]
+    return argument
+
+
+def _meta(argument: Any, sample: int) -> Any:
+    if type(argument) is RecordedTensor:
+        return argument.specs[sample % len(argument.specs)].meta()
+    return argument.values[sample] if hasattr(argument, "values") else argument

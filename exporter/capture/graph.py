@@ -1,0 +1,66 @@
+"""The one normal form that every front end ends in."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import fx
+
+from exporter.capture.sizes import SizeNode
+
+
+@dataclass(frozen=True)
+class Source:
+    """A line of the user's code."""
+
+    code: types.CodeType
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.code.co_filename}:{self.line}, in {self.code.co_name}"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Where Python code decided by a dynamic size, or turned one into a number.
+
+    Attributes:
+        size: what was asked; `size.values` are the answers at the samples, the first the example's.
+        source: the user's line.
+        fixed: whether a size became a number, which holds for the example alone.
+    """
+
+    size: SizeNode
+    source: Source | None
+    fixed: bool
+
+
+@dataclass
+class CapturedGraph:
+    """A graph of ATen overloads: functional, with no strides, and at the level they were called.
+
+    Nodes are placeholders, `get_attr` of an entry of `state`, `call_function` of an overload, a
+    higher-order operator, `operator.getitem` or arithmetic on sizes, and one output.  Each tensor node
+    has in its meta `specs` (one tuple of specs per result), `module` (path of the module that called
+    it) and `source` (the user's line).
+
+    Attributes:
+        graph: the graph; its placeholders are the tensors among the flattened inputs, in order.
+        state: what the `get_attr` nodes name: parameters, buffers, constants.
+        mutations: buffer name -> the node of its value after the call.
+        decisions: what Python code decided by dynamic sizes.
+        outputs: the flattened results: graph nodes, or Python constants.
+        front_end: how it was captured.
+        is_sequence: whether the result was a tuple or list, where it is not flattened.
+    """
+
+    graph: fx.Graph
+    state: dict[str, torch.Tensor]
+    outputs: list[Any] = field(default_factory=list)
+    mutations: dict[str, fx.Node] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+    front_end: str = "record"
+    is_sequence: bool = False

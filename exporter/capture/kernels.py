@@ -1,0 +1,223 @@
+"""What an overload returns for tensors without memory: specs in, specs out, each call once.
+
+torch's own meta kernels answer; a second call with the same sizes is answered from a cache, so that
+a model of many equal layers asks once a layer kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from exporter.capture.tensors import Spec
+from exporter.capture.torch_internals import same_storage, tree_map
+
+aten = torch.ops.aten
+
+
+class Outcome(NamedTuple):
+    """What a call returns: specs in the order of its tensor results, and how they nest.
+
+    `template` is the result with each tensor replaced by its index among `specs`; `aliases` tells
+    for each the index of the tensor argument whose memory it shares, or None.
+    """
+
+    specs: tuple[Spec, ...]
+    template: Any
+    aliases: tuple[int | None, ...]
+
+
+class _Slot(NamedTuple):
+    index: int
+
+
+def call_meta(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Outcome:
+    """Ask the meta kernel.  In `args` and `kwargs`, specs stand for the tensors."""
+    metas: list[torch.Tensor] = []
+
+    def meta(argument: Any) -> Any:
+        if type(argument) is Spec:
+            metas.append(argument.meta())
+            return metas[-1]
+        if type(argument) in (list, tuple):
+            return [meta(item) for item in argument]
+        return argument
+
+    args = [meta(argument) for argument in args]
+    kwargs = {name: meta(argument) for name, argument in kwargs.items()}
+    if kwargs.get("device") is not None or func in _FACTORIES:
+        kwargs["device"] = torch.device("meta")
+    if kwargs.get("pin_memory"):
+        del kwargs["pin_memory"]
+    return outcome_of(_run(func, args, kwargs), metas)
+
+
+def outcome_of(result: Any, arguments: Sequence[torch.Tensor]) -> Outcome:
+    """Describe what a kernel returned for `arguments`."""
+    specs: list[Spec] = []
+    aliases: list[int | None] = []
+
+    def describe(item: Any) -> Any:
+        if not isinstance(item, torch.Tensor):
+            return item
+        specs.append(Spec(tuple(item.shape), item.stride(), item.dtype))
+        shared = (i for i, other in enumerate(arguments) if same_storage(item, other))
+        aliases.append(next(shared, None))
+        return _Slot(len(specs) - 1)
+
+    template = tree_map(describe, result)
+    return Outcome(tuple(specs), template, tuple(aliases))
+
+
+def fill(template: Any, tensors: Sequence[Any]) -> Any:
+    """The result that `template` describes, with `tensors` in their places."""
+    if type(template) is _Slot:
+        return tensors[template.index]
+    if isinstance(template, (list, tuple)):
+        return type(template)(fill(item, tensors) for item in template)
+    return template
+
+
+def _run(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    special = SPECIAL.get(func)
+    if special is not None:
+        return special(*args, **kwargs)
+    try:
+        return func(*args, **kwargs)
+    except NotImplementedError:
+        return _run_on_zeros(func, args, kwargs)
+
+
+def _run_on_zeros(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """What the CPU kernel makes of zeros, for the few overloads without a meta kernel."""
+
+    def real(item: Any) -> Any:
+        return torch.zeros(item.shape, dtype=item.dtype) if isinstance(item, torch.Tensor) else item
+
+    if kwargs.get("device") is not None:
+        kwargs = kwargs | {"device": torch.device("cpu")}
+    result = func(*tree_map(real, args), **tree_map(real, kwargs))
+    return tree_map(lambda t: t.to("meta") if isinstance(t, torch.Tensor) else t, result)
+
+
+_FACTORIES = frozenset(
+    overload
+    for name in "zeros ones empty full rand randn randint randperm arange linspace logspace eye "
+    "scalar_tensor empty_strided tril_indices triu_indices hann_window hamming_window "
+    "blackman_window bartlett_window kaiser_window fft_fftfreq fft_rfftfreq".split()
+    for overload in (
+        getattr(getattr(aten, name), overload_name) for overload_name in getattr(aten, name).overloads()
+    )
+    if any(argument.name == "device" for argument in overload._schema.arguments)
+)
+
+# Overloads whose number of results, or their sizes, depend on values: the sizes of the sample are
+# the caller's affair, see `Recorder.unbacked`.
+SPECIAL: dict[Any, Callable[..., Any]] = {}
+
+
+def special(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a shape function of ours where torch's is missing, slow or wrong."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        SPECIAL.update(dict.fromkeys(overloads, function))
+        return function
+
+    return register
+
+
+def _reshaped(tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """A view where the strides allow one, else a copy: strides decide nothing."""
+    return tensor.reshape(shape)
+
+
+@special(aten.view.default, aten._unsafe_view.default, aten.view_copy.default)
+def _view(tensor: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    return _reshaped(tensor, size)
+
+
+@special(aten.scaled_dot_product_attention.default)
+def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    """[*B, L, E], [*B, S, E], [*B, S, Ev] -> [*B, L, Ev]; the math path asks for nothing else."""
+    batch = query.shape[:-2]
+    for other in (key, value):
+        if batch != other.shape[:-2] and not __.get("enable_gqa") and len(_) < 6:
+            batch = torch.broadcast_shapes(batch, other.shape[:-2])
+    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+        raise RuntimeError(f"attention of shapes {query.shape}, {key.shape}, {value.shape}")
+    return query.new_empty((*batch, query.shape[-2], value.shape[-1]))
+
+
+def _recurrent_result(
+    input: torch.Tensor, states: Sequence[torch.Tensor], layers: int, bidirectional: bool, batch_first: bool
+) -> torch.Tensor:
+    directions = 2 if bidirectional else 1
+    width = states[0].shape[-1] * directions
+    return input.new_empty((*input.shape[:-1], width))
+
+
+@special(aten.lstm.input)
+def _lstm(
+    input: torch.Tensor, hx: Sequence[torch.Tensor], params: Sequence[torch.Tensor], has_biases: bool,
+    num_layers: int, dropout: float, train: bool, bidirectional: bool, batch_first: bool,
+) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    output = _recurrent_result(input, hx, num_layers, bidirectional, batch_first)
+    return output, torch.empty_like(hx[0]), torch.empty_like(hx[1])
+
+
+@special(aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input)
+def _rnn(
+    input: torch.Tensor, hx: torch.Tensor, params: Sequence[torch.Tensor], has_biases: bool,
+    num_layers: int, dropout: float, train: bool, bidirectional: bool, batch_first: bool,
+) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    return _recurrent_result(input, [hx], num_layers, bidirectional, batch_first), torch.empty_like(hx)
+
+
+@special(aten.lstm.data)
+def _lstm_packed(
+    data: torch.Tensor, batch_sizes: torch.Tensor, hx: Sequence[torch.Tensor], params: Sequence[torch.Tensor],
+    has_biases: bool, num_layers: int, dropout: float, train: bool, bidirectional: bool,
+) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    output = _recurrent_result(data, hx, num_layers, bidirectional, False)
+    return output, torch.empty_like(hx[0]), torch.empty_like(hx[1])
+
+
+@special(aten.gru.data, aten.rnn_tanh.data, aten.rnn_relu.data)
+def _rnn_packed(
+    data: torch.Tensor, batch_sizes: torch.Tensor, hx: torch.Tensor, params: Sequence[torch.Tensor],
+    has_biases: bool, num_layers: int, dropout: float, train: bool, bidirectional: bool,
+) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    return _recurrent_result(data, [hx], num_layers, bidirectional, False), torch.empty_like(hx)
+
+
+class Kernels:
+    """The cache before the meta kernels, for one recording."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Outcome] = {}
+
+    def outcome(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Outcome:
+        """What `func` returns; `args` and `kwargs` hold specs for the tensors."""
+        key = (func, _key(args), _key(list(kwargs.items())) if kwargs else None)
+        try:
+            known = self._known.get(key)
+        except TypeError:  # an argument that cannot be hashed
+            return call_meta(func, args, kwargs)
+        if known is None:
+            known = self._known[key] = call_meta(func, args, kwargs)
+        return known
+
+
+def _key(arguments: Sequence[Any]) -> tuple[Any, ...]:
+    """A key in which 1, 1.0 and True are three things."""
+    return tuple(
+        _key(argument) if type(argument) in (list, tuple)
+        else argument if type(argument) in _PLAIN
+        else (type(argument), argument)
+        for argument in arguments
+    )  # fmt: skip
+
+
+_PLAIN = (Spec, int, str, type(None), torch.dtype)

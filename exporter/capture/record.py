@@ -1,0 +1,139 @@
+"""The default front end: run the model's own Python code under the recorder."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from exporter.capture.graph import CapturedGraph
+from exporter.capture.handlers import HANDLERS
+from exporter.capture.recorder import SAMPLES, Recorder
+from exporter.capture.tensors import RecordedTensor, Spec
+from exporter.capture.torch_internals import compiling, module_calls
+from exporter.signature import Signature
+
+
+def record(function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature) -> CapturedGraph:
+    """Record one call of `function`.
+
+    Args:
+        function: what is called with the signature's arguments.
+        model: whose parameters, buffers and submodules give names; None for a plain function.
+        signature: the inputs and their dynamic dims.
+
+    Returns:
+        The graph.  `outputs` follow the flattened result; `signature.result` is told its structure.
+    """
+    modules = {} if model is None else {id(module): name for name, module in model.named_modules()}
+    recorder = Recorder(state_names(model), HANDLERS)
+    recorder.named = set(signature.sample_sizes.values())
+    with ExitStack() as stack:
+        stack.enter_context(_untouched(model))
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(compiling())
+        stack.enter_context(module_calls(_scoped(recorder, modules)))
+        leaves = [_input(recorder, signature, i) for i in range(len(signature.leaves))]
+        args, kwargs = signature.unflatten(leaves)
+        stack.enter_context(recorder)
+        result = function(*args, **kwargs)
+        outputs = [_output(recorder, leaf) for leaf in signature.flatten_result(result)]
+        captured = CapturedGraph(recorder.graph, recorder.state, outputs)
+        captured.mutations = dict(_mutations(recorder, model))
+    recorder.graph.output(tuple(o for o in outputs if isinstance(o, torch.fx.Node)))
+    captured.decisions = recorder.decisions
+    return captured
+
+
+def state_names(model: torch.nn.Module | None) -> dict[int, str]:
+    """Id of each parameter and buffer -> its name in the state_dict, the first where it has several."""
+    names: dict[int, str] = {}
+    if model is not None:
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            names.setdefault(id(tensor), name)
+    return names
+
+
+def _input(recorder: Recorder, signature: Signature, index: int) -> Any:
+    """What the model is given for a flattened input: a recorded tensor, or the constant that it is."""
+    leaf = signature.leaves[index]
+    if not isinstance(leaf, torch.Tensor):
+        return leaf
+    specs = tuple(Spec(shape, _row_major(shape), leaf.dtype) for shape in signature.shapes(index, SAMPLES))
+    if len(specs) == 1:
+        specs = (Spec(specs[0].shape, leaf.stride(), leaf.dtype),)
+    return recorder.placeholder(signature.input_names[index], specs, leaf.device)
+
+
+def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def _output(recorder: Recorder, leaf: Any) -> Any:
+    if isinstance(leaf, torch.Tensor):
+        return recorder.node_of(recorder.tensor(leaf))
+    if isinstance(leaf, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+        return recorder.graph_node(leaf.node)
+    return leaf
+
+
+def _scoped(recorder: Recorder, names: Mapping[int, str]) -> Callable[..., Any]:
+    """Keep `recorder.scope` at the path of the module that runs."""
+
+    def around(call: Callable[..., Any], module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        before = recorder.scope
+        recorder.scope = names.get(id(module)) or before
+        try:
+            return call(module, *args, **kwargs)
+        finally:
+            recorder.scope = before
+
+    return around
+
+
+def _mutations(recorder: Recorder, model: torch.nn.Module | None) -> Iterator[tuple[str, torch.fx.Node]]:
+    """The buffers and parameters that hold another value after the call."""
+    for name, tensor in () if model is None else (*model.named_buffers(), *model.named_parameters()):
+        recorded = recorder.known(tensor)
+        if isinstance(tensor, RecordedTensor) or (recorded is not None and recorded.storage_.version):
+            node = recorder.node_of(recorder.tensor(tensor))
+            if node.op != "get_attr" or node.target != name:
+                yield name, node
+
+
+@contextmanager
+def _untouched(model: torch.nn.Module | None) -> Iterator[None]:
+    """Put back whatever the run changes: attributes of modules, random states, the autocast cache."""
+    modules = [] if model is None else list(model.modules())
+    before = [(m, dict(vars(m)), dict(m._buffers), dict(m._parameters)) for m in modules]
+    values = [value for m in modules for name, value in vars(m).items() if name[0] != "_"]
+    lists = [(value, list(value)) for value in values if type(value) is list]
+    mappings = [(value, dict(value)) for value in values if type(value) is dict]
+    states = torch.get_rng_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        for module, attributes, buffers, parameters in before:
+            _restore(vars(module), attributes)
+            _restore(module._buffers, buffers)
+            _restore(module._parameters, parameters)
+        for mapping, entries in mappings:
+            _restore(mapping, entries)
+        for listed, items in lists:
+            if len(listed) != len(items) or any(a is not b for a, b in zip(listed, items, strict=True)):
+                listed[:] = items
+
+
+def _restore(now: dict[Any, Any], before: Mapping[Any, Any]) -> None:
+    if len(now) != len(before) or any(now.get(key, now) is not value for key, value in before.items()):
+        now.clear()
+        now.update(before)

@@ -1,0 +1,540 @@
+"""Our own capture: the model's Python code runs once on tensors without memory.
+
+`Recorder` is a dispatch mode under `torch.inference_mode()`, where torch hands over overloads as they
+were called (`aten.linear`, `aten.lstm`), before anything takes them apart.  Each call becomes one node
+of an `fx.Graph`; writes become values; what depends on no input is computed at once.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import fx
+
+from exporter.capture.data_dependent import (
+    UNBACKED,
+    has_mask,
+    masked_index_outcomes,
+    unbacked_outcomes,
+)
+from exporter.capture.graph import Decision, Source
+from exporter.capture.kernels import Kernels, Outcome, fill
+from exporter.capture.mutation import functional, write_back, written_arguments
+from exporter.capture.sizes import Number, SizeNode
+from exporter.capture.tensors import RecordedTensor, Spec, ViewStep
+from exporter.capture.torch_internals import (
+    DispatchMode,
+    is_mutable,
+    outside_modes,
+    replace_tensor,
+    same_storage,
+    schema_of,
+    size_from_node,
+)
+from exporter.errors import CaptureError, DataDependentError
+
+aten = torch.ops.aten
+
+SAMPLES = 3
+_FOLD_LIMIT = 1024  # elements: constants up to this size are computed while recording
+_SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
+_OWN = ("/torch/", "/exporter/", "/onnxscript/", "<frozen", "<string>", "/contextlib.py", "/functools.py")
+
+# Views whose result has its argument's sizes and strides, and yet other values.
+_NOT_IDENTITY = {aten.as_strided.default, aten._conj.default, aten.conj.default, aten._neg_view.default}
+_COPIES = {
+    aten.clone.default, aten.contiguous.default, aten._to_copy.default, aten.lift_fresh_copy.default,
+    aten.to.dtype, aten.to.dtype_layout, aten.to.device, aten.to.other, aten.type_as.default,
+    aten.detach_copy.default, aten.alias_copy.default,
+}  # fmt: skip
+_CREATIONS = {aten.arange.default, aten.arange.start, aten.arange.start_step, aten.zeros.default,
+              aten.ones.default, aten.full.default, aten.scalar_tensor.default, aten.linspace.default,
+              aten.eye.default, aten.eye.m, aten.empty.memory_format}  # fmt: skip
+
+
+class Recorder(DispatchMode):
+    """Records what runs under it.
+
+    Attributes:
+        graph: what was recorded so far.
+        state: name -> the real tensor of each `get_attr` node.
+        decisions: what Python code decided by dynamic sizes.
+        scope: the path of the module that is running.
+        named: the samples of each dim that the user named.
+        counts: a mask's node -> how many elements it is taken to choose, at each sample.
+    """
+
+    def __init__(self, names: Mapping[int, str], handlers: Mapping[Any, Callable[..., Any]]) -> None:
+        """Prepare a recording.
+
+        Args:
+            names: id of a real tensor -> its name in the model's state.
+            handlers: overload -> what to do instead of recording it, called with the recorder first.
+        """
+        super().__init__()
+        self.graph = fx.Graph()
+        self.state: dict[str, torch.Tensor] = {}
+        self.decisions: list[Decision] = []
+        self.scope = ""
+        self._names, self._handlers = names, handlers
+        self._kernels = Kernels()
+        self._lifted: dict[int, tuple[torch.Tensor, RecordedTensor]] = {}  # keeps the id's tensor alive
+        self._shared: dict[Any, str] = {}
+        self._quiet = False
+        self._is_user: dict[types.CodeType, bool] = {}
+        self.named: set[tuple[int, ...]] = set()
+        self.counts: dict[fx.Node, tuple[int, ...]] = {}
+
+    # What torch calls.
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        handler = self._handlers.get(func)
+        if handler is not None:
+            return handler(self, func, *args, **kwargs)
+        return self.write(func, args, kwargs) if is_mutable(func) else self.call(func, args, kwargs)
+
+    # Recording.
+
+    def call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Record a call that writes to nothing, and return tensors that stand for its results."""
+        tensors: list[RecordedTensor] = []
+        sizes: list[SizeNode] = []
+        args = [self._lift(argument, tensors, sizes) for argument in args]
+        kwargs = {name: self._lift(argument, tensors, sizes) for name, argument in kwargs.items()}
+        if (folded := self._fold(func, args, kwargs, tensors, sizes)) is not None:
+            return folded
+        if func in UNBACKED:
+            outcomes = unbacked_outcomes(self, func, args, kwargs)
+        elif has_mask(func, args):
+            outcomes = masked_index_outcomes(self, func, args)
+        else:
+            dynamic = bool(sizes) or any(len(tensor.specs) > 1 for tensor in tensors)
+            outcomes = [
+                self._kernels.outcome(func, _at(args, i), {k: _at(v, i) for k, v in kwargs.items()})
+                for i in range(SAMPLES if dynamic else 1)
+            ]
+        return self._results(func, args, kwargs, tensors, outcomes)
+
+    def record(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> fx.Node:
+        """Add a node; tensors and sizes among the arguments become their nodes."""
+        node = self.graph.create_node(
+            "call_function", target, tuple(map(self._argument, args)),
+            {name: self._argument(argument) for name, argument in kwargs.items()},
+        )  # fmt: skip
+        node.meta["module"] = self.scope
+        node.meta["source"] = self.source()
+        return node
+
+    def placeholder(self, name: str, specs: tuple[Spec, ...], device: torch.device) -> RecordedTensor:
+        """Add an input of the graph."""
+        node = self.graph.placeholder(name)
+        node.meta["specs"] = (specs,)
+        return self._wrap(specs, device, node)
+
+    def node_of(self, tensor: RecordedTensor) -> fx.Node:
+        """The node of the tensor's value now, after all writes."""
+        self._refresh(tensor)
+        if tensor.node is None:
+            tensor.node = self._constant_node(tensor.constant)
+        return tensor.node
+
+    def _refresh(self, tensor: RecordedTensor) -> None:
+        """Take a view again from its parent, where their memory was written since."""
+        parent, step = tensor.parent, tensor.step
+        if tensor.version == tensor.storage_.version or parent is None:
+            return
+        self._refresh(parent)
+        if parent.constant is not None:
+            with outside_modes():
+                tensor.constant = parent.constant if step is None else step.take(parent.constant)
+            tensor.node = None
+        else:
+            base, tensor.constant = self.node_of(parent), None
+            tensor.node = base if step is None else self._view_node(base, step, tensor.specs)
+        tensor.version = tensor.storage_.version
+
+    def source(self) -> Source | None:
+        """The innermost line outside torch and this package."""
+        frame: types.FrameType | None = sys._getframe(1)
+        while frame is not None:
+            code = frame.f_code
+            user = self._is_user.get(code)
+            if user is None:
+                user = self._is_user[code] = not any(part in code.co_filename for part in _OWN)
+            if user:
+                return Source(code, frame.f_lineno)
+            frame = frame.f_back
+        return None
+
+    # Sizes: what the nodes of SymInts ask.
+
+    def decide(self, node: SizeNode) -> bool:
+        """The example's answer; noted, unless it is the same at every sample by equality."""
+        if not self._quiet:
+            if node.data:
+                raise self.data_dependent("a condition on a size that depends on values")
+            ordered = node.operation not in (operator.eq, operator.ne)
+            if ordered or len(set(node.values)) > 1:
+                self.decisions.append(Decision(node, self.source(), fixed=False))
+        return bool(node.values[0])
+
+    def fix(self, node: SizeNode) -> Number:
+        """The example's value; noted."""
+        if node.data:
+            raise self.data_dependent("a number needed from a size that depends on values")
+        if not self._quiet and len(set(node.values)) > 1:
+            self.decisions.append(Decision(node, self.source(), fixed=True))
+        return node.values[0]
+
+    def graph_node(self, node: SizeNode) -> fx.Node:
+        """The node that computes a size, added where it is first used."""
+        if node.cached is None:
+            if node.operation is None:
+                tensor, axis = node.operands
+                node.cached = tensor if axis is None else self.record(aten.sym_size.int, (tensor, axis), {})
+            else:
+                node.cached = self.record(node.operation, [self._size_operand(o) for o in node.operands], {})
+            node.cached.meta["values"] = node.values
+        return node.cached
+
+    def data_dependent(self, what: str) -> DataDependentError:
+        """The error for Python code that needs a value which only a run could tell."""
+        return DataDependentError(
+            f"{what}: the graph cannot hold a Python decision that depends on a tensor's values",
+            hint="use torch.where for values, or torch.cond(condition, if_true, if_false, operands) for a branch",
+            source=str(self.source() or ""),
+        )
+
+    def scalar(self, tensor: RecordedTensor) -> Any:
+        """`tensor.item()`: the number where it is known, else a symbolic one."""
+        value = self.value_of(tensor)
+        if value is not None:
+            return value.item()
+        kind = torch.empty((), dtype=tensor.dtype).item()
+        samples: tuple[Number, ...] = (3, 5, 7) if type(kind) is int else (0.3, 0.5, 0.7)
+        if isinstance(kind, bool):
+            samples = (True, False, True)
+        node = self.record(aten._local_scalar_dense.default, (tensor,), {})
+        return size_from_node(SizeNode(self, samples, None, (node, None), data=True))
+
+    def value_of(self, tensor: RecordedTensor) -> torch.Tensor | None:
+        """The real tensor, where it is small and depends on no input."""
+        if tensor.constant is not None:
+            return tensor.constant
+        node = self.node_of(tensor)
+        if node.op == "get_attr" and tensor.numel() <= _FOLD_LIMIT:
+            real = self.state[str(node.target)]
+            return None if real.is_meta else real.detach().reshape(tuple(tensor.shape))
+        return None
+
+    # Writing.
+
+    def write(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Record an overload that writes to its arguments as the one that returns what it would write."""
+        schema = schema_of(func)
+        names = [argument.name for argument in schema.arguments]
+        given = dict(zip(names, args, strict=False)) | dict(kwargs)
+        written = [given[name] for name in written_arguments(func) if given.get(name) is not None]
+        counterpart = functional(func)
+        outs = {argument.name for argument in schema.arguments if argument.is_out}
+        values = self.call(
+            counterpart, args, {name: value for name, value in kwargs.items() if name not in outs}
+        )
+        flat = list(values) if isinstance(values, (tuple, list)) else [values]
+        targets = [item for entry in written for item in (entry if isinstance(entry, list) else [entry])]
+        for target, value in zip(targets, flat, strict=False):
+            self.assign(target, value, resize=bool(outs))
+        results = [target for target in targets] if len(schema.returns) == len(targets) else flat
+        return results[0] if len(schema.returns) == 1 else tuple(results)
+
+    def assign(self, target: torch.Tensor, value: torch.Tensor, *, resize: bool = False) -> None:
+        """Make `value` what `target`, all its views and all that it is a view of hold from now on."""
+        tensor = self.tensor(target)
+        if value.dtype != tensor.dtype:
+            value = self.call(aten.to.dtype, (value, tensor.dtype), {})
+        if tuple(value.shape) != tuple(tensor.shape) and not resize:
+            value = self.call(aten.expand.default, (value, list(tensor.shape)), {})
+        chain: list[tuple[RecordedTensor, RecordedTensor]] = []
+        child, new = tensor, self.tensor(value)
+        while True:
+            chain.append((child, new))
+            parent, step = child.parent, child.step
+            if parent is None:
+                break
+            new = new if step is None else write_back(step, parent, new, self._call_positional)
+            child = parent
+        values = [(changed, new.constant, new.node) for changed, new in chain]
+        tensor.storage_.version += 1
+        for changed, constant, node in values:
+            changed.constant, changed.node = constant, node
+            changed.version = changed.storage_.version
+
+    def _call_positional(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.call(func, args, kwargs)
+
+    def become(self, tensor: RecordedTensor, other: torch.Tensor) -> RecordedTensor:
+        """Give `tensor`, as a Python object, the sizes and the memory of `other`."""
+        recorded = self.tensor(other)
+        self.node_of(recorded)
+        replace_tensor(tensor, self._wrap(recorded.specs, recorded.device, recorded.node, recorded, None))
+        return tensor
+
+    def fresh_constant(self, value: torch.Tensor) -> RecordedTensor:
+        """A tensor that Python code wrote down."""
+        with outside_modes():
+            return self._constant(value.detach().clone(), value.device, (), None)
+
+    # Inside.
+
+    def _lift(self, argument: Any, tensors: list[RecordedTensor], sizes: list[SizeNode]) -> Any:
+        """The argument with every real tensor recorded; what was found goes into the two lists."""
+        kind = type(argument)
+        if kind is RecordedTensor:
+            self._refresh(argument)
+            tensors.append(argument)
+        elif kind in (list, tuple):
+            return [self._lift(item, tensors, sizes) for item in argument]
+        elif isinstance(argument, torch.Tensor):
+            tensors.append(self.tensor(argument))
+            return tensors[-1]
+        elif kind in _SYMBOLIC:
+            sizes.append(argument.node)
+            return argument.node
+        return argument
+
+    def tensor(self, tensor: torch.Tensor) -> RecordedTensor:
+        """The recorded tensor that stands for a tensor of the model's state, or a constant."""
+        if isinstance(tensor, RecordedTensor):
+            return tensor
+        known = self._lifted.get(id(tensor))
+        if known is not None:
+            return known[1]
+        specs = (Spec(tuple(tensor.shape), tensor.stride(), tensor.dtype),)
+        name = self._names.get(id(tensor))
+        node = None if name is None else self._state_node(name, tensor)
+        recorded = self._wrap(specs, tensor.device, node)
+        if name is None:
+            recorded.constant = tensor.detach()
+        self._lifted[id(tensor)] = tensor, recorded
+        return recorded
+
+    def known(self, tensor: torch.Tensor) -> RecordedTensor | None:
+        """What stands for a real tensor, if the model used it."""
+        return self._lifted.get(id(tensor), (tensor, None))[1]
+
+    def _state_node(self, name: str, tensor: torch.Tensor) -> fx.Node:
+        """A `get_attr` node; tensors that are the same memory in the same way share one name."""
+        if tensor.layout == torch.strided and tensor.numel() and not tensor.is_meta:
+            key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+            name = self._shared.setdefault(key, name)
+        self.state.setdefault(name, tensor)
+        node = self.graph.create_node("get_attr", name, (), {})
+        node.meta["specs"] = ((Spec(tuple(tensor.shape), tensor.stride(), tensor.dtype),),)
+        return node
+
+    def _constant_node(self, value: torch.Tensor | None) -> fx.Node:
+        if value is None:
+            raise CaptureError("a tensor of this recording has no value")  # not to be reached by a user
+        scope = f"{self.scope}." if self.scope else ""
+        return self._state_node(f"{scope}constant_{len(self.state)}", value)
+
+    def _fold(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
+        tensors: list[RecordedTensor], sizes: list[SizeNode],
+    ) -> Any:  # fmt: skip
+        """The results computed at once, where they are small and depend on no input; else None."""
+        if sizes or torch.Tag.nondeterministic_seeded in func.tags:
+            return None
+        if tensors:
+            if any(tensor.constant is None for tensor in tensors):
+                return None
+            if sum(tensor.numel() for tensor in tensors) > _FOLD_LIMIT:
+                return None
+        elif func not in _CREATIONS or not _is_small_creation(func, args):
+            return None
+        device = kwargs.get("device") or next((t.device for t in tensors), torch.device("cpu"))
+        real = {name: _real(argument) for name, argument in kwargs.items()}
+        if "device" in real:
+            real["device"] = torch.device("cpu")
+        with outside_modes():
+            result = func(*map(_real, args), **real)
+        results = result if isinstance(result, (list, tuple)) else [result]
+        if any(isinstance(item, torch.Tensor) and item.numel() > _FOLD_LIMIT for item in results):
+            return None
+        step = ViewStep(func, tuple(args[1:]), dict(kwargs))
+        if not isinstance(result, (list, tuple)):
+            return self._constant(result, torch.device(device), tensors, step)
+        return type(result)(
+            self._constant(item, torch.device(device), tensors, replace(step, index=i))
+            for i, item in enumerate(results)
+        )
+
+    def _constant(
+        self, value: Any, device: torch.device, sources: Sequence[RecordedTensor], step: ViewStep | None
+    ) -> Any:
+        """A known value as a recorded tensor, a view where it shares its memory with a source."""
+        if not isinstance(value, torch.Tensor):
+            return value
+        specs = (Spec(tuple(value.shape), value.stride(), value.dtype),)
+        parents = (s for s in sources if s.constant is not None and same_storage(s.constant, value))
+        parent = next(parents, None)
+        recorded = self._wrap(specs, device, None, parent, None if parent is None else step)
+        recorded.constant = value
+        return recorded
+
+    def _results(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
+        tensors: list[RecordedTensor], outcomes: Sequence[Outcome],
+    ) -> Any:  # fmt: skip
+        """Record the node and wrap what it returns."""
+        specs, template, aliases = outcomes[0]
+        columns = [_merged([outcome.specs[i] for outcome in outcomes]) for i in range(len(specs))]
+        if len(columns) == 1 and (same := self._unchanged(func, tensors, columns[0], aliases[0])) is not None:
+            return fill(template, [same])
+        device = kwargs.get("device") or next((a for a in args if type(a) is torch.device), None)
+        device = torch.device(device) if device is not None else _device_of(tensors)
+        node = self.record(func, args, kwargs)
+        node.meta["specs"] = tuple(columns)
+        if func in UNBACKED or has_mask(func, args) or any("data" in self.node_of(tensor).meta for tensor in tensors):
+            node.meta["data"] = True
+        single = type(template) not in (list, tuple)
+        wrapped = []
+        for i, column in enumerate(columns):
+            part = node if single else self.graph.create_node("call_function", operator.getitem, (node, i), {})
+            if not single:
+                part.meta["specs"] = (column,)
+                if "data" in node.meta:
+                    part.meta["data"] = True
+            alias = aliases[i]
+            if alias is None:
+                wrapped.append(self._wrap(column, device, part))
+            else:
+                step = ViewStep(func, tuple(args[1:]), dict(kwargs), None if single else i)
+                wrapped.append(self._wrap(column, device, part, tensors[alias], step))
+        return fill(template, wrapped)
+
+    def _unchanged(
+        self, func: Any, tensors: Sequence[RecordedTensor], column: tuple[Spec, ...], alias: int | None
+    ) -> RecordedTensor | None:
+        """The result of a call that changes no value: the argument's node under a new tensor."""
+        if alias is not None:
+            source = tensors[alias]
+            if func in _NOT_IDENTITY or not _same_values(source.specs, column):
+                return None
+            return self._wrap(column, source.device, self.node_of(source), source, None)
+        if func in _COPIES and tensors and _same_values(tensors[0].specs, column):
+            copy = self._wrap(column, tensors[0].device, self.node_of(tensors[0]))
+            return copy
+        return None
+
+    def _wrap(
+        self, specs: tuple[Spec, ...], device: torch.device, node: fx.Node | None,
+        parent: RecordedTensor | None = None, step: ViewStep | None = None,
+    ) -> RecordedTensor:  # fmt: skip
+        first = specs[0]
+        if len(specs) == 1:
+            return RecordedTensor(specs, first.shape, first.stride, device, node, parent, step)
+        shape = tuple(self._size(column, node, axis) for axis, column in enumerate(zip(*(s.shape for s in specs), strict=True)))
+        stride = tuple(self._size(column, node, -1 - axis) for axis, column in enumerate(zip(*(s.stride for s in specs), strict=True)))
+        self._quiet = True
+        try:
+            return RecordedTensor(specs, shape, stride, device, node, parent, step)
+        finally:
+            self._quiet = False
+
+    def _size(self, values: tuple[int, ...], node: fx.Node | None, axis: int) -> int | torch.SymInt:
+        if len(set(values)) == 1:
+            return values[0]
+        data = node is not None and "data" in node.meta and values not in self.named
+        size: torch.SymInt = size_from_node(SizeNode(self, values, None, (node, axis), data))
+        return size
+
+    def _argument(self, argument: Any) -> Any:
+        """What stands for an argument in the graph."""
+        kind = type(argument)
+        if kind is RecordedTensor:
+            return self.node_of(argument)
+        if kind is SizeNode:
+            return self.graph_node(argument)
+        if kind in _SYMBOLIC:
+            return self.graph_node(argument.node)
+        if kind in (list, tuple):
+            return [self._argument(item) for item in argument]
+        return argument
+
+    def _size_operand(self, operand: Any) -> Any:
+        if isinstance(operand, SizeNode) and operand.is_literal:
+            return operand.values[0]
+        return operand
+
+    def _view_node(self, base: fx.Node, step: ViewStep, specs: tuple[Spec, ...]) -> fx.Node:
+        node = self.record(step.target, (base, *step.args), step.kwargs)
+        node.meta["specs"] = (specs,)
+        if step.index is None:
+            return node
+        part = self.graph.create_node("call_function", operator.getitem, (node, step.index), {})
+        part.meta["specs"] = (specs,)
+        return part
+
+
+def _at(argument: Any, sample: int) -> Any:
+    """The argument as the kernels take it: specs for tensors, numbers for sizes, at one sample."""
+    kind = type(argument)
+    if kind is RecordedTensor:
+        specs = argument.specs
+        return specs[sample] if len(specs) > 1 else specs[0]
+    if kind is list:
+        return [_at(item, sample) for item in argument]
+    if kind is SizeNode:
+        return argument.values[sample]
+    return argument
+
+
+def _merged(specs: Sequence[Spec]) -> tuple[Spec, ...]:
+    """One spec where all samples agree."""
+    first = specs[0]
+    return (first,) if all(spec == first for spec in specs) else tuple(specs)
+
+
+def _same_values(source: tuple[Spec, ...], result: tuple[Spec, ...]) -> bool:
+    return len(source) == len(result) and all(
+        a.shape == b.shape and a.dtype == b.dtype for a, b in zip(source, result, strict=True)
+    )
+
+
+def _device_of(tensors: Sequence[RecordedTensor]) -> torch.device:
+    """The device of a result: that of the arguments, where tensors of rank 0 count last."""
+    for tensor in tensors:
+        if tensor.ndim:
+            return tensor.device
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def _is_small_creation(func: Any, args: Sequence[Any]) -> bool:
+    if func in (aten.arange.default, aten.arange.start, aten.arange.start_step):
+        start, end, step = {1: (0, args[0], 1), 2: (args[0], args[-1], 1)}.get(len(args), args[:3])
+        return abs(end - start) <= _FOLD_LIMIT * abs(step)
+    if func in (aten.eye.default, aten.eye.m):
+        return max(args[:2]) ** 2 <= _FOLD_LIMIT
+    shape = args[0] if args and isinstance(args[0], (list, tuple)) else [args[2]] if func is aten.linspace.default else []
+    count = 1
+    for size in shape:
+        count *= size
+    return count <= _FOLD_LIMIT
+
+
+def _real(argument: Any) -> Any:
+    if type(argument) is RecordedTensor:
+        return argument.constant
+    if type(argument) is list:
+        return [_real(item) for item in argument]
+    return argument

@@ -1,0 +1,125 @@
+"""What the model's Python code holds while it is recorded: tensors without memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx
+
+from exporter.capture.torch_internals import disabled_torch_function, new_wrapper, outside_modes
+from exporter.errors import CaptureError
+
+
+class Spec(NamedTuple):
+    """What is known of a tensor at one sample of the dynamic sizes."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+
+    def meta(self) -> torch.Tensor:
+        """A tensor of this spec on the meta device."""
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device="meta")
+
+
+@dataclass(frozen=True)
+class ViewStep:
+    """How a view was taken from its parent: `target(parent, *args, **kwargs)[index]`."""
+
+    target: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    index: int | None = None
+
+    def take(self, parent: torch.Tensor) -> torch.Tensor:
+        """The view of a real tensor."""
+        result = self.target(parent, *self.args, **self.kwargs)
+        view: torch.Tensor = result if self.index is None else result[self.index]
+        return view
+
+
+class Storage:
+    """What all views of one piece of memory share: how often it was written."""
+
+    __slots__ = ("version",)
+
+    def __init__(self) -> None:
+        self.version = 0
+
+
+class RecordedTensor(torch.Tensor):
+    """A tensor that stands for a value of the graph.
+
+    `specs` holds one spec where every size is static, else one for each sample.  `node` is the
+    graph's value as of `version`; where its storage has been written since, the recorder takes the
+    view again from `parent`.  `constant` is the real value, where it is known and small.
+    """
+
+    specs: tuple[Spec, ...]
+    node: fx.Node | None
+    storage_: Storage
+    version: int
+    parent: RecordedTensor | None
+    step: ViewStep | None
+    constant: torch.Tensor | None
+
+    __torch_function__ = disabled_torch_function
+
+    @staticmethod
+    def __new__(
+        cls,
+        specs: tuple[Spec, ...],
+        shape: tuple[int | torch.SymInt, ...],
+        stride: tuple[int | torch.SymInt, ...],
+        device: torch.device,
+        node: fx.Node | None,
+        parent: RecordedTensor | None = None,
+        step: ViewStep | None = None,
+    ) -> RecordedTensor:
+        self: RecordedTensor = new_wrapper(cls, shape, stride, specs[0].dtype, device)
+        self.specs, self.node, self.parent, self.step = specs, node, parent, step
+        self.storage_ = Storage() if parent is None else parent.storage_
+        self.version = self.storage_.version
+        self.constant = None
+        return self
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        raise CaptureError(
+            f"{func}: called on a tensor of a recording that has ended",
+            hint="do not keep tensors of forward() in globals or outside the model",
+        )
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"RecordedTensor({self.node}, {tuple(self.shape)}, {self.dtype})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
+        return self.clone()
+
+    def tolist(self) -> Any:
+        """The values, where they do not depend on the model's inputs."""
+        if self.constant is not None:
+            with outside_modes():
+                return self.constant.tolist()
+        if not self.ndim:
+            return self.item()
+        return [row.tolist() for row in self.unbind(0)]
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """The values, where they do not depend on the model's inputs."""
+        if self.constant is None:
+            raise CaptureError(
+                "numpy(): the values of this tensor depend on the model's inputs",
+                hint="write this part of the model in torch",
+            )
+        with outside_modes():
+            return self.constant.numpy(force=force)
+
+    def __array__(self, dtype: Any = None) -> Any:
+        values = self.numpy()
+        return values if dtype is None else values.astype(dtype)

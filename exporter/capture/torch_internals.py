@@ -1,0 +1,172 @@
+"""Every use of a name that torch does not document, in one place.
+
+Checked on torch 2.13.0.  A new release of torch is this file's work, and no other's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import (
+    SUPPORTED_NODES,
+    GetAttrKey,
+    KeyEntry,
+    MappingKey,
+    SequenceKey,
+    TreeSpec,
+    tree_flatten,
+    tree_flatten_with_path,
+    tree_leaves,
+    tree_map,
+    tree_unflatten,
+)
+
+__all__ = [
+    "SUPPORTED_NODES",
+    "DispatchMode",
+    "GetAttrKey",
+    "KeyEntry",
+    "MappingKey",
+    "SequenceKey",
+    "TreeSpec",
+    "compiling",
+    "custom_function_calls",
+    "decomposition_of",
+    "disabled_torch_function",
+    "is_mutable",
+    "module_calls",
+    "new_wrapper",
+    "outside_modes",
+    "replace_tensor",
+    "same_storage",
+    "schema_of",
+    "size_from_node",
+    "tree_flatten",
+    "tree_flatten_with_path",
+    "tree_leaves",
+    "tree_map",
+    "tree_unflatten",
+]
+
+
+class DispatchMode(TorchDispatchMode):
+    """A dispatch mode without the wrapper that keeps Dynamo out, which costs as much as our own work."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+disabled_torch_function = torch._C._disabled_torch_function_impl
+outside_modes = torch.utils._python_dispatch._disable_current_modes
+
+
+def new_wrapper(
+    cls: type[torch.Tensor],
+    shape: Sequence[int | torch.SymInt],
+    stride: Sequence[int | torch.SymInt],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Any:
+    """A tensor of `cls` that has a shape, dtype and device, and no memory."""
+    return torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]  # not in the stubs
+        cls, shape, strides=stride, dtype=dtype, device=device
+    )
+
+
+def replace_tensor(tensor: torch.Tensor, other: torch.Tensor) -> None:
+    """Make the Python object `tensor` the tensor that `other` is."""
+    torch.utils.swap_tensors(tensor, other)
+
+
+def same_storage(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether two tensors look at one piece of memory; meta tensors too, which have no address."""
+    return first.untyped_storage()._cdata == second.untyped_storage()._cdata
+
+
+def schema_of(overload: Any) -> torch.FunctionSchema:
+    """The schema of an OpOverload."""
+    schema: torch.FunctionSchema = overload._schema
+    return schema
+
+
+def is_mutable(overload: Any) -> bool:
+    """Whether the overload writes to one of its arguments, as its schema tells."""
+    return bool(overload._schema.is_mutable)
+
+
+def decomposition_of(overload: Any) -> Callable[..., Any] | None:
+    """torch's decomposition of an overload into others, or None."""
+    if not isinstance(overload, torch._ops.OpOverload):
+        return None
+    table = torch._decomp.decomposition_table
+    if overload in table:
+        return table[overload]
+    if torch._C._dispatch_has_kernel_for_dispatch_key(overload.name(), "CompositeImplicitAutograd"):
+        return overload.decompose
+    if torch._C._dispatch_has_kernel_for_dispatch_key(overload.name(), "CompositeExplicitAutograd"):
+        return lambda *args, **kwargs: overload._op_dk(
+            torch._C.DispatchKey.CompositeExplicitAutograd, *args, **kwargs
+        )
+    return None
+
+
+def size_from_node(node: Any) -> Any:
+    """The SymInt, SymFloat or SymBool that Python sees for a size node of ours."""
+    if node.is_int():
+        return torch.SymInt(node)
+    return torch.SymFloat(node) if node.is_float() else torch.SymBool(node)
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Make `torch.compiler.is_compiling()` and `is_exporting()` true, and fused layers whole.
+
+    Libraries ask this to leave out what no graph can hold (checks of values, warnings, fast paths).
+    """
+    flags = ("_is_compiling_flag", "_is_exporting_flag")
+    before = [getattr(torch.compiler, flag) for flag in flags]
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    for flag in flags:
+        setattr(torch.compiler, flag, True)
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        for flag, value in zip(flags, before, strict=True):
+            setattr(torch.compiler, flag, value)
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+
+
+@contextlib.contextmanager
+def module_calls(around: Callable[..., Any]) -> Iterator[None]:
+    """Send every `module(...)` through `around(call, module, *args, **kwargs)`."""
+    original = torch.nn.Module.__call__
+
+    def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return around(original, module, *args, **kwargs)
+
+    torch.nn.Module.__call__ = call  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.nn.Module.__call__ = original  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def custom_function_calls(around: Callable[..., Any]) -> Iterator[None]:
+    """Send every `autograd.Function.apply` through `around(apply, function, *args)`."""
+    original = torch.autograd.Function.__dict__["apply"]
+
+    def apply(function: type, *args: Any, **kwargs: Any) -> Any:
+        return around(original.__get__(None, function), function, *args, **kwargs)
+
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = original  # type: ignore[method-assign]

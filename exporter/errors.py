@@ -1,0 +1,68 @@
+"""What can go wrong, one class a problem.  Users catch `ExportError` alone.
+
+    ExportError
+    ├── InputError              the arguments of export() do not fit the model or each other
+    ├── ModelError              the model itself fails in eager
+    ├── CaptureError            the Python code cannot be recorded
+    │   ├── DataDependentError  it decides by the values of a tensor
+    │   └── DynamicShapeError   it does not work, or is fixed, at another size of a dynamic dim
+    ├── LoweringError           an overload cannot be expressed
+    │   ├── MissingRuleError    there is no rule for it, nor a decomposition
+    │   └── UnsupportedArgument it has a rule, but not for this argument
+    ├── OpsetError              the opset asked for cannot be given
+    ├── SaveError               the file cannot be written
+    └── ValidationError         the ONNX model and eager disagree, or a runtime refuses the model
+"""
+
+from __future__ import annotations
+
+from aten_lowering.errors import (
+    ExportError,
+    LoweringError,
+    MissingRuleError,
+    OpsetError,
+    UnsupportedArgument,
+)
+
+__all__ = [
+    "CaptureError",
+    "DataDependentError",
+    "DynamicShapeError",
+    "ExportError",
+    "InputError",
+    "LoweringError",
+    "MissingRuleError",
+    "ModelError",
+    "OpsetError",
+    "SaveError",
+    "UnsupportedArgument",
+    "ValidationError",
+]
+
+
+class InputError(ExportError):
+    """The arguments of export() do not fit the model or each other."""
+
+
+class ModelError(ExportError):
+    """The model itself fails on the example inputs, in eager PyTorch."""
+
+
+class CaptureError(ExportError):
+    """The model's Python code cannot be recorded."""
+
+
+class DataDependentError(CaptureError):
+    """The model's Python code decides by the values of a tensor."""
+
+
+class DynamicShapeError(CaptureError):
+    """The model does not work, or is fixed, at another size of a dynamic dim."""
+
+
+class SaveError(ExportError):
+    """A file cannot be written."""
+
+
+class ValidationError(ExportError):
+    """The ONNX model and eager disagree, or a runtime refuses the model."""

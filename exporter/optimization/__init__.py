@@ -1,0 +1,59 @@
+"""Make a model smaller and faster without changing what it computes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+
+import onnx_ir as ir
+
+from exporter.optimization import (
+    batch_norm,
+    common_subexpressions,
+    constants,
+    dead_code,
+    fusion,
+    identities,
+    layout,
+)
+from exporter.optimization.rewriting import Rewriter
+
+__all__ = ["PASSES", "Rewriter", "optimize"]
+
+PASSES: dict[str, Callable[[Rewriter], int]] = {
+    "dead code": dead_code.run,
+    "common subexpressions": common_subexpressions.run,
+    "identities": identities.run,
+    "layout": layout.run,
+    "constants": constants.run,
+    "batch norm": batch_norm.run,
+    "fusion": fusion.run,
+}
+"""In the order in which they run: what a pass leaves unused it removes itself."""
+
+_MOST_ROUNDS = 8
+
+
+def optimize(model: ir.Model, *, keep: Collection[str] = ()) -> Counter[str]:
+    """Run all passes on the model, in place, until none finds anything.
+
+    Inputs and outputs keep their names and types. No weight is read: a folded one is computed when
+    it is written.
+
+    Args:
+        model: Is changed in place.
+        keep: Names of further values that must stay: initializers and outputs of nodes.
+
+    Returns:
+        How many rewrites each pass made, under its name in `PASSES`.
+    """
+    rewriter = Rewriter(model, keep)
+    report = Counter(dict.fromkeys(PASSES, 0))
+    for _ in range(_MOST_ROUNDS):
+        before = report.total()
+        for name, run in PASSES.items():
+            report[name] += run(rewriter)
+        if report.total() == before:
+            break
+    dead_code.run(rewriter)
+    return report

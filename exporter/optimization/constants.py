@@ -1,0 +1,198 @@
+"""Fold what does not depend on the input.
+
+1. A Constant node becomes an initializer.
+2. Shape and Size of a value with static dims.
+3. A node on small constants with a small result is computed at once.
+4. A node on weights, or with a larger result, becomes a lazy tensor: computed when it is written.
+   No weight is read here. It must not make the model larger, unless within the budget: at most
+   LARGEST_BYTES for one result, and growth_bytes for all of them together.
+
+Only the ops of `evaluation` are folded: random ops, subgraphs and custom ops never are. A node
+that makes a graph output stays, because not every runtime takes an initializer for one.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from exporter.optimization.evaluation import (
+    COMPUTES,
+    EVALUATORS,
+    GROWS,
+    MOVES,
+    evaluate,
+)
+from exporter.optimization.later import MOST_STEPS, LaterTensor, steps
+from exporter.optimization.rewriting import Rewriter, Rules
+from exporter.optimization.values import (
+    FLOATS,
+    SMALL_BYTES,
+    Array,
+    attribute,
+    constant,
+    size_bytes,
+    static_dims,
+)
+
+__all__ = ["run"]
+
+_FIELDS = {
+    "value_float": np.float32,
+    "value_floats": np.float32,
+    "value_int": np.int64,
+    "value_ints": np.int64,
+}
+
+
+def run(rewriter: Rewriter) -> int:
+    """Fold constants; return how many nodes became constants."""
+    return rewriter.apply(RULES)
+
+
+def _constant(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
+    if node.outputs[0].is_graph_output():
+        return None
+    for name, attr in node.attributes.data.items():
+        if name == "value" and attr.as_tensor().dtype is not ir.DataType.STRING:
+            return rewriter.constant_for(node.outputs[0], _own(attr.as_tensor()))  # 1
+        if name in _FIELDS:
+            array = np.array(attr.value, dtype=_FIELDS[name])
+            return rewriter.constant_for(node.outputs[0], ir.Tensor(array))  # 1
+    return None
+
+
+def _own(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """A tensor with a name of its own: nodes may share the one in their attribute."""
+    if tensor.nbytes <= SMALL_BYTES:
+        return ir.Tensor(tensor.numpy(), dtype=tensor.dtype)
+    return LaterTensor(lambda: tensor, tensor.dtype, ir.Shape(tensor.shape.numpy()))
+
+
+def _shape(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
+    data = node.inputs[0]
+    if data is None or data.shape is None or node.outputs[0].is_graph_output():
+        return None
+    part = data.shape.dims[attribute(node, "start", 0) : attribute(node, "end", None)]
+    if not all(isinstance(dim, int) for dim in part):
+        return None
+    return rewriter.constant_for(node.outputs[0], ir.Tensor(np.array(part, dtype=np.int64)))  # 2
+
+
+def _size(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
+    shape = static_dims(node.inputs[0])
+    if shape is None or node.outputs[0].is_graph_output():
+        return None
+    count = np.array(math.prod(shape), dtype=np.int64)
+    return rewriter.constant_for(node.outputs[0], ir.Tensor(count))  # 2
+
+
+def _fold(rewriter: Rewriter, node: ir.Node) -> list[ir.Value] | None:
+    tensors: list[ir.TensorProtocol | None] = []
+    for value in node.inputs:
+        tensor = None
+        if value is not None:
+            if value.const_value is None:  # nearly every node ends here
+                return None
+            tensor = constant(value)
+            if tensor is None or tensor.dtype is ir.DataType.STRING:
+                return None
+        tensors.append(tensor)
+    if any(output.is_graph_output() for output in node.outputs):
+        return None
+    sizes = [size_bytes(output) for output in node.outputs]
+    known = [size for size in sizes if size is not None]
+    if all(tensor is None or tensor.nbytes <= SMALL_BYTES for tensor in tensors):
+        if len(known) == len(sizes) and sum(known) <= SMALL_BYTES:
+            return _at_once(rewriter, node, tensors)
+        if len(known) < len(sizes) and node.op_type not in GROWS:
+            return _at_once(rewriter, node, tensors)
+    if len(known) < len(sizes) or not _may_wait(node) or steps(tensors) >= MOST_STEPS:
+        return None
+    if not rewriter.affords(known, node.inputs):
+        return None
+    return _when_written(rewriter, node, tensors)
+
+
+def _at_once(
+    rewriter: Rewriter, node: ir.Node, tensors: Sequence[ir.TensorProtocol | None]
+) -> list[ir.Value] | None:
+    arrays = [None if tensor is None else tensor.numpy() for tensor in tensors]
+    try:
+        results = evaluate(
+            node.op_type, _attributes(node), arrays, [output.dtype for output in node.outputs]
+        )
+    except (NotImplementedError, TypeError, ValueError, ArithmeticError, IndexError):
+        return None  # not valid for numpy: the runtime decides what it is
+    for output, result in zip(node.outputs, results, strict=True):
+        shape = static_dims(output)
+        if shape is not None and shape != result.shape:
+            return None
+    return [
+        rewriter.constant_for(output, ir.Tensor(result))  # 3
+        for output, result in zip(node.outputs, results, strict=True)
+    ]
+
+
+def _may_wait(node: ir.Node) -> bool:
+    """Whether computing the node later cannot fail and gives what was inferred."""
+    if node.op_type == "Cast":
+        source, target = (value.dtype for value in (node.inputs[0], node.outputs[0]) if value)
+        return source is not None and target is not None and _is_safe_cast(source, target)
+    return node.op_type in MOVES or node.op_type in COMPUTES
+
+
+def _is_safe_cast(source: ir.DataType, target: ir.DataType) -> bool:
+    return (source in FLOATS and target in FLOATS) or (
+        source.is_integer() and not source.is_floating_point() and target in FLOATS
+    )
+
+
+def _when_written(
+    rewriter: Rewriter, node: ir.Node, tensors: Sequence[ir.TensorProtocol | None]
+) -> list[ir.Value]:
+    attributes = _attributes(node)
+    dtypes = [output.dtype for output in node.outputs]
+    values = []
+    for index, output in enumerate(node.outputs):
+        if output.dtype is None or output.shape is None:
+            raise TypeError(f"{output.name} must have a type and a shape to be computed later")
+        compute = functools.partial(
+            _compute, node.op_type, attributes, tuple(tensors), dtypes, index, output.shape.dims
+        )
+        lazy = LaterTensor(compute, output.dtype, output.shape.copy(frozen=True), sources=tensors)
+        values.append(rewriter.constant_for(output, lazy))  # 4
+    return values
+
+
+def _compute(
+    op_type: str,
+    attributes: dict[str, Any],
+    tensors: Sequence[ir.TensorProtocol | None],
+    dtypes: Sequence[ir.DataType | None],
+    index: int,
+    shape: tuple[int | ir.SymbolicDim, ...],
+) -> ir.TensorProtocol:
+    arrays: list[Array | None] = [None if tensor is None else tensor.numpy() for tensor in tensors]
+    result = evaluate(op_type, attributes, arrays, dtypes)[index]
+    if result.shape != shape:
+        raise ValueError(f"folded {op_type} must have shape {shape}, got {result.shape}")
+    return ir.Tensor(result, dtype=dtypes[index])
+
+
+def _attributes(node: ir.Node) -> dict[str, Any]:
+    found = {name: attr.value for name, attr in node.attributes.data.items()}
+    return {**found, "outputs": len(node.outputs)}
+
+
+RULES: Rules = {
+    **dict.fromkeys(EVALUATORS, (_fold,)),
+    "Constant": (_constant,),
+    "Shape": (_shape,),
+    "Size": (_size,),
+}

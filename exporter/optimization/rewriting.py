@@ -1,0 +1,322 @@
+"""Edit a model in place: what the passes share.
+
+A rule looks at one node and returns what stands for its outputs instead: a value that was there
+before, or the output of a node that it has just emitted. It never touches another node: what is no
+longer used is removed here, at once, so that "this value has one use" is always true to the graph.
+
+Names hold: a graph output and the values in `keep` never change theirs, a new node takes the name
+of the node that it replaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from exporter.optimization.values import Array, has_one_use, is_used
+
+__all__ = [
+    "LARGEST_BYTES",
+    "OLDEST_OPSET",
+    "WITH_SUBGRAPHS",
+    "Rewriter",
+    "Rule",
+    "Rules",
+    "subgraphs",
+]
+
+Rule: TypeAlias = "Callable[[Rewriter, ir.Node], ir.Value | Sequence[ir.Value] | None]"
+Rules: TypeAlias = "Mapping[str, tuple[Rule, ...]]"
+
+OLDEST_OPSET = 13
+"""Before it, Squeeze and Unsqueeze have their axes as attributes. Older models stay as they are."""
+
+LARGEST_BYTES = 2**20
+"""The largest constant that may come where a smaller one, or a shared one, was."""
+
+WITH_SUBGRAPHS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+
+
+def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
+    """The bodies of an If, a Loop, a Scan, or of any other node that has some."""
+    for attr in node.attributes.data.values():
+        if attr.type is ir.AttributeType.GRAPH:
+            yield attr.as_graph()
+        elif attr.type is ir.AttributeType.GRAPHS:
+            yield from attr.as_graphs()
+
+
+class Rewriter:
+    """One model being edited, and what may not change in it."""
+
+    def __init__(
+        self, model: ir.Model, keep: Collection[str] = (), *, growth_bytes: int = 8 * 2**20
+    ) -> None:
+        """Prepare to edit a model.
+
+        Args:
+            model: Is edited in place.
+            keep: Names of values that stay: of initializers and of node outputs.
+            growth_bytes: How much larger constant folding may make the model, in total.
+        """
+        self.graph = model.graph
+        self.opset_version = model.opset_imports.get("", 0)
+        self.keep = frozenset(keep)
+        self.growth_bytes = growth_bytes
+        self._names: set[str] | None = None
+        self._removed: set[ir.Node] = set()
+
+    def apply(self, rules: Rules) -> int:
+        """Try the rules on every node, subgraphs included, front to back; return how many fired."""
+        if self.opset_version < OLDEST_OPSET:
+            return 0
+        fired = self._sweep(self.graph, rules)
+        self.flush()
+        return fired
+
+    def _sweep(self, graph: ir.Graph, rules: Rules) -> int:
+        fired = 0
+        for node in graph:  # also visits what is inserted behind the current node
+            op_type = node.op_type
+            if op_type in WITH_SUBGRAPHS and node not in self._removed:
+                fired += sum(self._sweep(body, rules) for body in subgraphs(node))
+            found = rules.get(op_type)
+            if found is None or node.domain or node in self._removed or self.is_kept(node):
+                continue
+            for rule in found:
+                replacement = rule(self, node)
+                if replacement is None:
+                    continue
+                fired += self.replace(node, replacement)
+                if node in self._removed:
+                    break
+        return fired
+
+    def is_kept(self, node: ir.Node) -> bool:
+        """Whether the caller asked for one of the node's outputs to stay."""
+        return bool(self.keep) and any(output.name in self.keep for output in node.outputs)
+
+    def is_private(self, value: ir.Value | None) -> bool:
+        """Whether one input of one node is all that needs the value."""
+        return value is not None and has_one_use(value) and value.name not in self.keep
+
+    # What a rule makes
+
+    def emit(
+        self,
+        node: ir.Node,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Iterable[ir.Attr] = (),
+        *,
+        fused: Sequence[ir.Node] = (),
+    ) -> ir.Value:
+        """Put a node behind `node`; its output has the name, type and shape of the first of `node`.
+
+        Args:
+            node: What the new node replaces. It takes its name and its metadata.
+            op_type: An operator of the ONNX domain.
+            inputs: Its inputs.
+            attributes: Its attributes.
+            fused: The nodes whose work it does as well. Their metadata fills what `node` lacks.
+        """
+        replaced = node.outputs[0]
+        output = ir.Value(name=replaced.name, type=replaced.type, shape=replaced.shape)
+        metadata: dict[str, str] = {}
+        for source in (*fused, node):
+            metadata.update(source.metadata_props)
+        emitted = ir.Node(
+            "",
+            op_type,
+            inputs,
+            attributes,
+            outputs=[output],
+            name=node.name,
+            metadata_props=metadata or None,
+        )
+        _graph_of(node).insert_after(node, emitted)
+        return output
+
+    def initializer(
+        self, name: str, tensor: ir.TensorProtocol, graph: ir.Graph | None = None
+    ) -> ir.Value:
+        """Register a constant under the name, or one close to it where that is taken.
+
+        It goes to the main graph, from where all subgraphs see it, unless a graph is named.
+        """
+        name = self._unique(name)
+        tensor.name = name
+        value = ir.Value(
+            name=name,
+            type=ir.TensorType(tensor.dtype),
+            shape=ir.Shape(tensor.shape.numpy()),
+            const_value=tensor,
+        )
+        (graph or self.graph).initializers.add(value)
+        return value
+
+    def constant_for(self, output: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:
+        """Register a constant that stands for a node's output, under the output's name."""
+        node = output.producer()
+        if node is None:
+            raise TypeError(f"{output.name} must be the output of a node")
+        name, output.name = output.name, None
+        tensor.name = name
+        value = ir.Value(
+            name=name,
+            type=output.type or ir.TensorType(tensor.dtype),
+            shape=ir.Shape(tensor.shape.numpy()),
+            const_value=tensor,
+        )
+        _graph_of(node).initializers.add(value)
+        return value
+
+    def integers(self, node: ir.Node, role: str, numbers: Sequence[int]) -> ir.Value:
+        """Register a 1-d constant for an input of what replaces the node."""
+        tensor = ir.Tensor(np.array(numbers, dtype=np.int64))
+        return self.initializer(f"{node.name}/{role}", tensor, _graph_of(node))
+
+    def array(self, node: ir.Node, role: str, array: Array) -> ir.Value:
+        """Register a small constant for an input of what replaces the node."""
+        return self.initializer(
+            f"{node.name}/{role}", ir.Tensor(np.asarray(array)), _graph_of(node)
+        )
+
+    def _unique(self, name: str) -> str:
+        if self._names is None:
+            self._names = set(_names(self.graph))
+        unique, count = name, 1
+        while unique in self._names:
+            unique, count = f"{name}_{count}", count + 1
+        self._names.add(unique)
+        return unique
+
+    def affords(self, sizes_bytes: Sequence[int], sources: Iterable[ir.Value | None]) -> bool:
+        """Whether the model may get constants of these sizes for ones that are used only here.
+
+        What is larger than the sources that go is taken from the budget, and must be small.
+        """
+        freed = sum(
+            value.const_value.nbytes
+            for value in sources
+            if value is not None and value.const_value is not None and self.is_private(value)
+        )
+        growth = sum(sizes_bytes) - freed
+        if growth <= 0:
+            return True
+        if max(sizes_bytes) > LARGEST_BYTES or growth > self.growth_bytes:
+            return False
+        self.growth_bytes -= growth
+        return True
+
+    # What becomes of the node
+
+    def replace(self, node: ir.Node, replacement: ir.Value | Sequence[ir.Value]) -> int:
+        """Let the replacement stand for the node's outputs; return 1 if anything changed, else 0.
+
+        A graph output stays where its name cannot go to the replacement: this is the graph's input,
+        an initializer, an output itself, of another graph, or in `keep`. Its other uses move.
+        """
+        values = [replacement] if isinstance(replacement, ir.Value) else replacement
+        moved = False
+        for old, new in zip(node.outputs, values, strict=False):
+            if old.is_graph_output() and self._may_take_over(old, new):
+                self._take_over(old, new)
+                moved = True
+            for user, index in old.uses():
+                user.replace_input_with(index, new)
+                moved = True
+        if self.is_unused(node):
+            self.remove(node)
+            return 1
+        return int(moved)
+
+    def _may_take_over(self, old: ir.Value, new: ir.Value) -> bool:
+        producer = new.producer()
+        return (
+            producer is not None
+            and producer.graph is old.graph
+            and not new.is_graph_output()
+            and new.name not in self.keep
+        )
+
+    def _take_over(self, old: ir.Value, new: ir.Value) -> None:
+        graph, name = old.graph, old.name
+        if not isinstance(graph, ir.Graph):
+            raise TypeError(f"{name} must be the output of a graph, got {graph!r}")
+        for index, output in enumerate(graph.outputs):
+            if output is old:
+                graph.outputs[index] = new
+        old.name = self._unique(f"{name}/replaced")
+        new.name = name
+        new.type = old.type or new.type
+        new.shape = old.shape or new.shape
+
+    def is_unused(self, node: ir.Node) -> bool:
+        """Whether nothing would change without the node."""
+        return not any(
+            is_used(output) or output.is_graph_output() or output.name in self.keep
+            for output in node.outputs
+        )
+
+    def remove(self, node: ir.Node) -> int:
+        """Remove a node, and what only it has used; return how many nodes that were.
+
+        The nodes leave the graph at the next `flush`, all at once: `Graph.remove` hashes all graph
+        outputs at every call.
+        """
+        stack, before = [node], len(self._removed)
+        while stack:
+            dead = stack.pop()
+            if dead in self._removed:
+                continue
+            self._removed.add(dead)
+            stack += [producer for producer in _detached(dead) if self.is_unused(producer)]
+        return len(self._removed) - before
+
+    def flush(self) -> None:
+        """Take the removed nodes out of their graphs."""
+        by_graph: dict[ir.Graph, list[ir.Node]] = {}
+        for node in self._removed:
+            by_graph.setdefault(_graph_of(node), []).append(node)
+        for graph, nodes in by_graph.items():
+            graph.remove(nodes)
+        self._removed.clear()
+
+
+def _graph_of(node: ir.Node) -> ir.Graph:
+    graph = node.graph
+    if not isinstance(graph, ir.Graph):
+        raise TypeError(f"{node.name} must be in a graph, got {graph!r}")
+    return graph
+
+
+def _detached(node: ir.Node) -> list[ir.Node]:
+    """Let the node, and the nodes of its subgraphs, use nothing; return who made what they used."""
+    producers: list[ir.Node] = []
+    for index, value in enumerate(node.inputs):
+        if value is None:
+            continue
+        node.replace_input_with(index, None)
+        producer = value.producer()
+        if producer is not None:
+            producers.append(producer)
+    for body in subgraphs(node):
+        for inner in body:
+            producers += _detached(inner)
+    return producers
+
+
+def _names(graph: ir.Graph) -> Iterator[str]:
+    """The names of all values of a graph and of its subgraphs."""
+    for value in (*graph.inputs, *graph.initializers.values()):
+        yield value.name or ""
+    for node in graph:
+        for output in node.outputs:
+            yield output.name or ""
+        if node.op_type in WITH_SUBGRAPHS or node.domain:
+            for body in subgraphs(node):
+                yield from _names(body)

@@ -1,0 +1,119 @@
+"""The whole way of a model, from Python to ONNX: `export` reads as its table of contents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from aten_lowering import Builder, RuleRegistry, registry
+from aten_lowering.errors import OpsetError
+from exporter.capture import capture_model
+from exporter.capture.graph import CapturedGraph
+from exporter.errors import InputError
+from exporter.optimization import optimize
+from exporter.program import ExportReport, Program
+from exporter.results import name_outputs
+from exporter.signature import Signature
+from exporter.translation import Translator
+
+OPSETS = range(17, 25)
+# The first release of ONNX with each opset, and so what a runtime of that age reads.
+_IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12}
+
+
+def export(
+    model: torch.nn.Module | Callable[..., Any] | torch.export.ExportedProgram,
+    example_inputs: Any = (),
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    dynamic_shapes: Any = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    opset_version: int = 18,
+    capture: str = "auto",
+    lowerings: Mapping[Any, Callable[..., Any]] | None = None,
+) -> Program:
+    """Export a model to ONNX, without running it on real data.
+
+    Args:
+        model: a module, a `GraphModule`, an `ExportedProgram` or a function.
+        example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments; each
+            may be any structure of tensors and constants.  Constants become part of the model.
+        kwargs: keyword arguments, beside positional ones.
+        dynamic_shapes: which dims are open, by the names of the arguments: `{"x": {0: "batch"}}`.
+            Equal names mean equal sizes; `torch.export.Dim` works too.
+        input_names: names for the tensors among the inputs, in order.
+        output_names: names for the results, in order.
+        opset_version: the opset that the model will have, 17 to 24.
+        capture: "record", "symbolic_trace", "compile", "export", or "auto", which tries them in turn.
+        lowerings: overload -> a rule of yours, before ours.
+
+    Returns:
+        The program: `save` it, `validate` it.
+
+    Raises:
+        ExportError: see `exporter.errors` for its kinds.
+    """
+    args, keywords = _arguments(example_inputs, kwargs)
+    rules = _rules(lowerings)
+    _check_opset(opset_version)
+    report = ExportReport()
+    captured, signature = capture_model(
+        model, args, keywords, capture=capture, report=report, dynamic_shapes=dynamic_shapes,
+        input_names=input_names, output_names=output_names,
+    )  # fmt: skip
+    onnx_model = translate(captured, signature, rules, opset_version)
+    report.passes = dict(optimize(onnx_model))
+    return Program(onnx_model, report, signature, model)
+
+
+def translate(
+    captured: CapturedGraph, signature: Signature, rules: RuleRegistry, opset_version: int
+) -> ir.Model:  # fmt: skip
+    """The ONNX model of a captured graph, before optimization."""
+    op = Builder(opset_version)
+    translator = Translator(op, rules)
+    inputs = translator.inputs(signature)
+    results = translator.translate(captured, inputs)
+    names = [*signature.output_names, *captured.mutations]
+    outputs = name_outputs(op, results[: len(signature.output_names)], names, inputs)
+    graph = ir.Graph(
+        inputs, outputs, nodes=op.nodes, initializers=list(op.root.initializers.values()),
+        opset_imports=op.root.opset_imports, name="main_graph",
+    )  # fmt: skip
+    model = ir.Model(graph, ir_version=_IR_VERSIONS[opset_version], producer_name="fx2onnx")
+    for function in op.root.functions.values():
+        model.functions[function.identifier()] = function
+    return model
+
+
+def _arguments(example_inputs: Any, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    keywords = dict(kwargs or {})
+    if isinstance(example_inputs, Mapping) and all(isinstance(name, str) for name in example_inputs):
+        return (), {**example_inputs, **keywords}
+    if isinstance(example_inputs, (tuple, list)) and not hasattr(example_inputs, "_fields"):
+        return tuple(example_inputs), keywords
+    return (example_inputs,), keywords
+
+
+def _rules(lowerings: Mapping[Any, Callable[..., Any]] | None) -> RuleRegistry:
+    if not lowerings:
+        return registry
+    rules = RuleRegistry(registry)
+    for overload, function in lowerings.items():
+        try:
+            rules.add(overload, function)
+        except TypeError as error:
+            raise InputError(f"lowerings: {error}") from error
+    return rules
+
+
+def _check_opset(opset_version: int) -> None:
+    if opset_version not in OPSETS:
+        raise OpsetError(
+            f"opset_version: must be {OPSETS[0]} to {OPSETS[-1]}, got {opset_version}",
+            hint="18 is what runtimes support best",
+        )

@@ -1,0 +1,77 @@
+"""What export() returns: the ONNX model, and what is known of how it came to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+import onnx_ir as ir
+
+from exporter import serialization
+from exporter.signature import Signature
+
+if TYPE_CHECKING:
+    from exporter.validation import ValidationReport
+
+
+@dataclass
+class ExportReport:
+    """How an export went.
+
+    Attributes:
+        capture: the front end that was used.
+        rejected: front end -> why it was not used.
+        decisions: what Python code decided by dynamic sizes, one line each.
+        mutated: buffers that the model writes to, by name.
+        passes: optimization pass -> how many rewrites it made.
+        seconds: phase -> its time.
+    """
+
+    capture: str = ""
+    rejected: dict[str, str] = field(default_factory=dict)
+    decisions: list[str] = field(default_factory=list)
+    mutated: list[str] = field(default_factory=list)
+    passes: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Program:
+    """An exported model.
+
+    Attributes:
+        model: the ONNX model, whose weights are read when it is written.
+        report: how the export went.
+        signature: names, structures and dynamic dims of inputs and results.
+        reference: the eager callable that was exported.
+    """
+
+    model: ir.Model
+    report: ExportReport
+    signature: Signature
+    reference: Callable[..., Any]
+
+    def save(self, path: str | Path, *, external_data: bool | None = None) -> Path:
+        """Write the model, whole or not at all.
+
+        Args:
+            path: the file to write.
+            external_data: whether weights go to `<path>.data` beside it; by itself from 2 GB on.
+
+        Raises:
+            SaveError: the path cannot be written, or the disk is full.
+        """
+        return serialization.save(self.model, Path(path), external_data=external_data)
+
+    def to_proto(self) -> onnx.ModelProto:
+        """The model as a protobuf message, weights included; at most 2 GB."""
+        return ir.to_proto(self.model)
+
+    def validate(self, *, providers: Sequence[str] = ("cpu",), **options: Any) -> ValidationReport:
+        """Run the model in onnxruntime beside eager and compare; see `exporter.validation.validate`."""
+        from exporter.validation import validate_program
+
+        return validate_program(self, providers=providers, **options)

@@ -1,0 +1,71 @@
+"""Writing a model: whole or not at all, and no weight copied on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx_ir as ir
+
+from exporter.errors import SaveError
+
+_PROTOBUF_LIMIT = 2 * 2**30 - 16 * 2**20  # bytes: what a protobuf message may hold, less some for the nodes
+_EXTERNAL_FROM = 1024  # bytes: smaller tensors stay in the model file
+
+
+def save(model: ir.Model, path: Path, *, external_data: bool | None = None) -> Path:
+    """Write `model` to `path`, and its weights to `<path>.data` where they do not fit in or as asked.
+
+    Raises:
+        SaveError: the path cannot be written, the disk is full, or the model is too large for one file.
+    """
+    path = Path(path)
+    weight_bytes = sum(tensor.nbytes for tensor in _tensors(model))
+    if external_data is None:
+        external_data = weight_bytes > _PROTOBUF_LIMIT
+    elif not external_data and weight_bytes > _PROTOBUF_LIMIT:
+        raise SaveError(
+            f"{path}: one ONNX file holds at most 2 GB, got {weight_bytes / 2**30:.1f} GB of weights",
+            hint="leave external_data at None or True",
+        )
+    if path.is_dir():
+        raise SaveError(f"{path}: is a folder", hint="give the path of a file, such as model.onnx")
+    if not path.parent.is_dir():
+        raise SaveError(f"{path}: its folder does not exist", hint=f"make {path.parent} first")
+    try:
+        with _temporary_folder(path.parent) as folder:
+            _write(model, folder / path.name, external=external_data)
+            for written in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
+                os.replace(written, path.parent / written.name)  # the model file last
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise SaveError(f"{path}: cannot be written: {reason}") from error
+    return path
+
+
+@contextlib.contextmanager
+def _temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder on the same file system, gone afterwards with what is left in it."""
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".fx2onnx-") as name:
+        yield Path(name)
+
+
+def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
+    for value in model.graph.initializers.values():
+        if value.const_value is not None:
+            yield value.const_value
+
+
+def _write(model: ir.Model, path: Path, *, external: bool) -> None:
+    if external:
+        before = {name: value.const_value for name, value in model.graph.initializers.items()}
+        try:
+            ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=_EXTERNAL_FROM)
+        finally:
+            for name, tensor in before.items():
+                model.graph.initializers[name].const_value = tensor
+        return
+    ir.save(model, path)

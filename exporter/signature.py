@@ -1,0 +1,340 @@
+"""What goes in and out of a model: names, structures and dynamic dims of a call's flattened tensors."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from exporter import structures
+from exporter.errors import InputError
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DynamicDim:
+    """A dim that a user left open.
+
+    Attributes:
+        name: what it is called; equal names mean equal sizes.
+        minimum: the least size that it may have.
+        maximum: the largest, or None.
+        automatic: whether the name is ours, so that it may turn out equal to another.
+    """
+
+    name: str
+    minimum: int = 1
+    maximum: int | None = None
+    automatic: bool = False
+
+
+class Signature:
+    """The arguments of one call, flat and named, and in time its results.
+
+    Attributes:
+        leaves: the flattened arguments: tensors, and constants of any kind.
+        input_names: a name for each leaf, as it will stand in the ONNX model.
+        dims: for each leaf, axis -> the dynamic dim.
+        sample_sizes: name of a dynamic dim -> its sizes while recording, the example's first.
+        output_names: a name for each flattened result, once it is known.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        dynamic_shapes: Any = None,
+        input_names: Sequence[str] | None = None,
+        output_names: Sequence[str] | None = None,
+    ) -> None:
+        """Flatten the arguments of a call.
+
+        Raises:
+            InputError: names or dynamic dims do not fit the arguments.
+        """
+        self._structure = (tuple(args), dict(kwargs))
+        parameters = _parameter_names(function, args, kwargs)
+        found = list(structures.flatten(self._structure))
+        self.leaves = [leaf for _, leaf in found]
+        self.paths = [(parameters[path[1]] if path[0] == 0 else path[1], *path[2:]) for path, _ in found]
+        self.input_names = _names(self.paths, self.leaves, input_names)
+        self.dims = _dynamic_dims(self, dynamic_shapes, parameters)
+        self.sample_sizes: dict[str, tuple[int, ...]] = {}
+        self.output_names: list[str] = []
+        self._wanted_output_names = output_names
+        self.choose_samples(0)
+
+    @property
+    def tensor_indices(self) -> list[int]:
+        """Which leaves are tensors, and so inputs of the model."""
+        return [i for i, leaf in enumerate(self.leaves) if isinstance(leaf, torch.Tensor)]
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether any dim is dynamic."""
+        return bool(self.sample_sizes)
+
+    def unflatten(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments with other leaves in their places."""
+        args, kwargs = structures.rebuild(self._structure, iter(leaves))
+        return args, kwargs
+
+    def flatten_result(self, result: Any) -> list[Any]:
+        """The leaves of a result, without None; names them on the way.
+
+        Raises:
+            InputError: there are not as many results as output names.
+        """
+        found = [(path, leaf) for path, leaf in structures.flatten(result) if leaf is not None]
+        found = [(p, leaf) for p, leaf in found if _is_value(leaf)]
+        wanted = self._wanted_output_names
+        if wanted is not None and len(wanted) > len(found):
+            raise InputError(
+                f"output_names: must name at most the {len(found)} results, got {len(wanted)} names"
+            )
+        names = [_output_name(path, len(found)) for path, _ in found]
+        names[: len(wanted or ())] = wanted or ()
+        self.output_names = _distinct(names, taken=self.input_names)
+        return [leaf for _, leaf in found]
+
+    def shapes(self, index: int, count: int) -> list[Shape]:
+        """The leaf's shape at each sample; one alone where none of its dims is dynamic."""
+        shape, dims = tuple(self.leaves[index].shape), self.dims[index]
+        if not dims:
+            return [shape]
+        return [
+            tuple(self.sample_sizes[dims[a].name][i] if a in dims else n for a, n in enumerate(shape))
+            for i in range(count)
+        ]
+
+    def unify_equal_sizes(self) -> bool:
+        """Take automatic dims of one size for the same dim; whether that changed anything."""
+        first: dict[int, DynamicDim] = {}
+        changed = False
+        for leaf, dims in zip(self.leaves, self.dims, strict=True):
+            for axis, dim in dims.items():
+                if dim.automatic:
+                    same = first.setdefault(leaf.shape[axis], dim)
+                    changed |= same is not dim
+                    dims[axis] = same
+        return changed
+
+    def choose_samples(self, attempt: int) -> None:
+        """Choose the sizes at which the model is recorded.
+
+        Args:
+            attempt: 0 takes any sizes; 1 multiples of the power of 2 in the example's size, 2 multiples
+                of the example's size, for models that work at no other.
+        """
+        sizes: dict[str, tuple[int, DynamicDim]] = {}
+        for leaf, dims in zip(self.leaves, self.dims, strict=True):
+            for axis, dim in dims.items():
+                size = leaf.shape[axis]
+                if dim.name in sizes and sizes[dim.name][0] != size:
+                    raise InputError(
+                        f"dim {dim.name!r}: must have one size in all inputs, got {sizes[dim.name][0]} and {size}",
+                        hint="give dims of different sizes different names",
+                    )
+                sizes[dim.name] = size, dim
+        offsets = itertools.count()
+        self.sample_sizes = {}
+        for name, (size, dim) in sizes.items():
+            step = [1, size & -size or 1, max(size, 1)][attempt]
+            used = {sample for samples in self.sample_sizes.values() for sample in samples[1:]}
+            self.sample_sizes[name] = (size, *_others(size, step, dim, _OFFSETS[next(offsets) % len(_OFFSETS)], used))
+
+
+# Steps from the example's size to the two others, one pair a dim: no two dims share a difference.
+_OFFSETS = [(3, 7), (5, 12), (8, 19), (11, 25), (14, 33), (17, 38), (20, 47), (23, 51), (26, 61), (29, 64)]
+
+
+def _others(size: int, step: int, dim: DynamicDim, offsets: tuple[int, int], used: set[int]) -> list[int]:
+    """Two other sizes of a dim, within its bounds, and not those of another dim."""
+    others: list[int] = []
+    for offset in offsets:
+        other = size + offset * step
+        while other in used or other in others:
+            other += step
+        if dim.maximum is not None and other > dim.maximum:
+            down = (n for n in range(min(size, dim.maximum) - step, max(dim.minimum, 1) - 1, -step))
+            up = (n for n in range(size + step, dim.maximum + 1, step))
+            other = next((n for n in itertools.chain(up, down) if n not in others and n not in used), size)
+        others.append(other)
+    return others
+
+
+def _is_value(leaf: Any) -> bool:
+    numbers = (torch.Tensor, int, float, bool, torch.SymInt, torch.SymFloat, torch.SymBool)
+    return isinstance(leaf, numbers)
+
+
+def _parameter_names(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
+    """The names of the parameters that positional arguments go to."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # a builtin tells nothing
+        return [f"input_{i}" for i in range(len(args))]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+    if len(args) > len(positional) and rest is None:
+        expected = ", ".join(p.name for p in positional) or "none"
+        raise InputError(
+            f"example_inputs: the model takes at most {len(positional)} positional arguments ({expected}), got {len(args)}"
+        )
+    names = [p.name for p in positional[: len(args)]]
+    names += [f"{rest}_{i}" for i in range(len(args) - len(positional))]
+    missing = [
+        p.name for p in positional[len(args) :] if p.default is p.empty and p.name not in kwargs
+    ]  # fmt: skip
+    if missing:
+        raise InputError(
+            f"example_inputs: the model needs {', '.join(missing)} too, got {len(args)} positional arguments"
+            + (f" and {', '.join(kwargs)}" if kwargs else "")
+        )
+    keywords = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    unknown = [name for name in kwargs if name not in keywords]
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        raise InputError(
+            f"example_inputs: the model has no argument {unknown[0]!r}",
+            hint=f"it has {', '.join(p.name for p in parameters)}",
+        )
+    return names
+
+
+def _names(paths: Sequence[structures.Path], leaves: Sequence[Any], wanted: Sequence[str] | None) -> list[str]:
+    names = _distinct([structures.path_name(path) for path in paths], taken=())
+    tensors = [i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+    if wanted is not None:
+        if len(wanted) > len(tensors):
+            raise InputError(
+                f"input_names: must name at most the {len(tensors)} tensors among the inputs, got {len(wanted)} names"
+            )
+        for i, name in zip(tensors, wanted, strict=False):
+            names[i] = name
+    chosen = [names[i] for i in tensors]
+    if len(set(chosen)) < len(chosen):
+        raise InputError(f"input_names: must differ, got {', '.join(chosen)}")
+    return names
+
+
+def _output_name(path: structures.Path, count: int) -> str:
+    if not path:
+        return "output"
+    if all(isinstance(key, int) for key in path):
+        return "output_" + "_".join(map(str, path)) if count > 1 else "output"
+    return structures.path_name(path)
+
+
+def _distinct(names: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """The names, with numbers behind those that came before."""
+    used, distinct = set(taken), []
+    for name in names:
+        free = name
+        for number in itertools.count(1):
+            if free not in used:
+                break
+            free = f"{name}_{number}"
+        used.add(free)
+        distinct.append(free)
+    return distinct
+
+
+def _dynamic_dims(signature: Signature, spec: Any, parameters: Sequence[str]) -> list[dict[int, DynamicDim]]:
+    """For each leaf, axis -> dynamic dim, from what the user wrote."""
+    tree: Any = spec
+    if isinstance(spec, (tuple, list)):
+        if len(spec) > len(parameters):
+            raise InputError(
+                f"dynamic_shapes: must have at most one entry for each of the {len(parameters)} positional inputs, got {len(spec)}"
+            )
+        tree = dict(zip(parameters, spec, strict=False))
+    if isinstance(tree, Mapping):
+        _check_known(tree, signature)
+    result: list[dict[int, DynamicDim]] = []
+    for path, name, leaf in zip(signature.paths, signature.input_names, signature.leaves, strict=True):
+        axes = _find(tree, path, name) if isinstance(leaf, torch.Tensor) else None
+        result.append(dict(_axes(axes, name, leaf)) if axes else {})
+    return result
+
+
+def _check_known(tree: Mapping[Any, Any], signature: Signature) -> None:
+    known = {str(path[0]) for path in signature.paths} | set(signature.input_names) | {"*"}
+    known |= set(signature._structure[1])
+    for key in tree:
+        if key not in known:
+            raise InputError(
+                f"dynamic_shapes: no input is called {key!r}",
+                hint=f"the inputs are {', '.join(sorted(known - {'*'}))}",
+            )
+
+
+def _find(tree: Any, path: structures.Path, name: str) -> Any:
+    """The axes that the user's tree has for the leaf at `path`, or None."""
+    if isinstance(tree, str):
+        return {0: tree}
+    if isinstance(tree, Mapping) and name in tree and len(path) > 1:
+        return tree[name]
+    for depth, key in enumerate(path):
+        if tree is None:
+            return None
+        if isinstance(tree, Mapping):
+            if key in tree or "*" in tree:
+                tree = tree.get(key, tree.get("*"))
+            elif depth and all(isinstance(axis, int) for axis in tree):
+                return tree  # axes given for a whole structure hold for every tensor in it
+            elif key not in ("layers", "self_attention_cache", "cross_attention_cache"):
+                return tree.get(name)
+        elif isinstance(tree, (list, tuple)) and isinstance(key, int) and key < len(tree):
+            tree = tree[key]
+    return tree
+
+
+def _axes(axes: Any, name: str, leaf: torch.Tensor) -> Iterator[tuple[int, DynamicDim]]:
+    if isinstance(axes, (list, tuple)):
+        axes = dict(enumerate(axes))
+    if not isinstance(axes, Mapping):
+        raise InputError(
+            f"dynamic_shapes: {name} must have a dict of axes to names, got {axes!r}",
+            hint='write {"x": {0: "batch"}}',
+        )
+    for axis, dim in axes.items():
+        if not isinstance(axis, int) or not -leaf.ndim <= axis < leaf.ndim:
+            raise InputError(
+                f"dynamic_shapes: {name} has {leaf.ndim} axes, got axis {axis!r}"
+            )
+        described = describe_dim(dim, f"{name}_dim_{axis % leaf.ndim}", leaf.shape[axis])
+        if described is not None:
+            yield axis % leaf.ndim, described
+
+
+def describe_dim(dim: Any, automatic_name: str, size: int) -> DynamicDim | None:
+    """What a user wrote for one axis; None for a static one.
+
+    Raises:
+        InputError: it is none of the spellings of a dim, or the example lies outside of it.
+    """
+    if dim is None or type(dim) is int or dim is torch.export.Dim.STATIC:
+        return None
+    least = min(size, 1)
+    if isinstance(dim, str):
+        return DynamicDim(dim, least)
+    if dim in (torch.export.Dim.AUTO, torch.export.Dim.DYNAMIC):
+        return DynamicDim(automatic_name, least, automatic=True)
+    if isinstance(dim, torch.export.Dim):
+        maximum = dim.max if dim.max < 2**31 else None  # torch's int_oo is larger than any size
+        if size < dim.min or (maximum is not None and size > maximum):
+            raise InputError(
+                f"dynamic_shapes: dim {dim.__name__!r} must lie in {dim.min}..{maximum or ''}, the example has {size}"
+            )
+        return DynamicDim(dim.__name__, min(dim.min, least) if dim.min <= 1 else dim.min, maximum)
+    raise InputError(
+        f"dynamic_shapes: an axis must have a name, a torch.export.Dim or None, got {dim!r}",
+        hint='write {"x": {0: "batch"}}',
+    )

@@ -1,0 +1,236 @@
+"""From the captured graph to ONNX: one lowering rule per node."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from torch import fx
+
+from aten_lowering.builder import Builder, Value, dims
+from aten_lowering.dtypes import from_torch
+from aten_lowering.errors import ExportError, LoweringError, MissingRuleError
+from aten_lowering.quotients import SIZE_FUNCTIONS
+from aten_lowering.registry import Rule, RuleRegistry
+from exporter.capture.graph import CapturedGraph
+from exporter.capture.tensors import Spec
+from exporter.decomposition import decompose
+from exporter.signature import Signature
+from exporter.weights import weight
+from shape_inference import Size, TensorType, symbol
+
+aten = torch.ops.aten
+
+
+class Translator:
+    """Translates captured graphs into the graph of one builder.
+
+    Attributes:
+        op: the builder.
+        origins: ONNX node name -> the captured node that it came from.
+    """
+
+    def __init__(self, op: Builder, rules: RuleRegistry) -> None:
+        self.op, self.rules = op, rules
+        self._decomposed: dict[fx.Node, CapturedGraph] = {}
+        self._state: dict[int, Value] = {}
+
+    def inputs(self, signature: Signature) -> list[Value]:
+        """The inputs of the ONNX graph, with the names of their dynamic dims."""
+        values = []
+        for index in signature.tensor_indices:
+            name = signature.input_names[index]
+            leaf, dynamic = signature.leaves[index], signature.dims[index]
+            shape: list[Size] = [
+                symbol(dynamic[a].name, minimum=dynamic[a].minimum, maximum=dynamic[a].maximum) if a in dynamic else n
+                for a, n in enumerate(leaf.shape)
+            ]  # fmt: skip
+            if leaf.is_complex():
+                shape.append(2)
+            self.op.unique(name)
+            value = Value(name=name)
+            self.op.set_type(value, TensorType(from_torch(leaf.dtype), tuple(shape)))
+            values.append(value)
+        return values
+
+    def translate(self, captured: CapturedGraph, inputs: Sequence[Any]) -> list[Any]:
+        """Emit the nodes of a captured graph and return its outputs: values, sizes or constants.
+
+        Raises:
+            MissingRuleError: some overloads have no rule and no decomposition; it names them all.
+            LoweringError: a rule cannot express a call; it names the user's line.
+        """
+        wanted = [*captured.outputs, *captured.mutations.values()]
+        live = live_nodes(captured.graph, [item for item in wanted if isinstance(item, fx.Node)])
+        self._find_missing(live)
+        return self._run(captured, live, inputs)
+
+    # Inside.
+
+    def _find_missing(self, live: Sequence[fx.Node]) -> None:
+        missing: dict[str, list[str]] = {}
+        for node in live:
+            self._check(node, str(node.meta.get("source") or "the model"), missing)
+        if missing:
+            raise MissingRuleError(missing)
+
+    def _check(self, node: fx.Node, source: str, missing: dict[str, list[str]]) -> None:
+        if node.op != "call_function" or node.target in SIZE_FUNCTIONS or node.target in _OWN:
+            return
+        if self.rules.find(node.target) is not None or node in self._decomposed:
+            return
+        pieces = decompose(node)
+        if pieces is None:
+            missing.setdefault(str(node.target), []).append(source)
+            return
+        self._decomposed[node] = pieces
+        outputs = [item for item in pieces.outputs if isinstance(item, fx.Node)]
+        for piece in live_nodes(pieces.graph, outputs):
+            self._check(piece, source, missing)
+
+    def _run(self, captured: CapturedGraph, live: Sequence[fx.Node], inputs: Sequence[Any]) -> list[Any]:
+        values: dict[fx.Node, Any] = {}
+        placeholders = (node for node in captured.graph.nodes if node.op == "placeholder")
+        values.update(zip(placeholders, inputs, strict=True))
+        for node in live:
+            if node.op == "get_attr":
+                values[node] = self._weight(str(node.target), captured.state[str(node.target)])
+            elif node.op == "call_function":
+                try:
+                    values[node] = self._call(node, values)
+                except ExportError as error:
+                    error.source = error.source or str(node.meta.get("source") or "")
+                    raise
+        outputs = [values[item] if isinstance(item, fx.Node) else item for item in captured.outputs]
+        return outputs + [values[node] for node in captured.mutations.values()]
+
+    def _call(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
+        target: Any = node.target
+        rule = self.rules.find(target)
+        if rule is None and node in self._decomposed:
+            return self._pieces(node, values)
+        lookup = values.__getitem__
+        args, kwargs = _mapped(node.args, lookup), _mapped(node.kwargs, lookup)
+        if target in _OWN:
+            return _OWN[target](self, node, *args)
+        if target in SIZE_FUNCTIONS:
+            return SIZE_FUNCTIONS[target](self.op, *args)
+        self.op.scope = node.meta.get("module", "")
+        assert rule is not None  # `translate` reported the missing ones
+        result = rule(self.op, args, kwargs)
+        self._check_result(node, rule, result)
+        return result
+
+    def _pieces(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
+        """The result of a decomposed call; `values` has what the call's arguments became."""
+        pieces = self._decomposed[node]
+        given = [values[argument] for argument in _nodes_in((node.args, node.kwargs))]
+        for piece in pieces.graph.nodes:
+            piece.meta["module"] = node.meta.get("module", "")
+        outputs = [item for item in pieces.outputs if isinstance(item, fx.Node)]
+        results = self._run(pieces, live_nodes(pieces.graph, outputs), given)
+        return results if pieces.is_sequence else results[0]
+
+    def _check_result(self, node: fx.Node, rule: Rule, result: Any) -> None:
+        """Hold the rule to what torch says of its results: dtypes, and sizes where both are known."""
+        results = result if isinstance(result, (list, tuple)) else [result]
+        for value, specs in zip(results, node.meta.get("specs", ()), strict=False):
+            if not isinstance(value, Value) or value.type is None or isinstance(value.type, ir.SequenceType):
+                continue
+            expected = from_torch(specs[0].dtype)
+            if value.dtype != expected:
+                raise LoweringError(f"{rule.overload}: the rule must return {expected}, got {value.dtype}")
+            self._check_shape(value, specs, rule)
+
+    def _check_shape(self, value: Value, specs: tuple[Spec, ...], rule: Rule) -> None:
+        expected = [n if len(set(n)) > 1 else n[0] for n in zip(*(s.shape for s in specs), strict=True)]
+        if specs[0].dtype.is_complex:
+            expected.append(2)
+        if value.shape is None:
+            shape = [n if type(n) is int else self.op.fresh("size") for n in expected]
+            self.op.set_type(value, TensorType(value.dtype, tuple(shape)))  # type: ignore[arg-type]
+            return
+        inferred = dims(value)
+        wrong = len(inferred) != len(expected) or any(
+            type(a) is int and type(b) is int and a != b for a, b in zip(inferred, expected, strict=True)
+        )
+        if wrong:
+            raise LoweringError(
+                f"{rule.overload}: the rule must return shape {expected}, got {list(map(str, inferred))}"
+            )
+        if any(type(a) is not int and type(b) is int for a, b in zip(inferred, expected, strict=True)):
+            shape = [b if type(b) is int else a for a, b in zip(inferred, expected, strict=True)]
+            self.op.set_type(value, TensorType(value.dtype, tuple(shape), self.op.content(value)))  # type: ignore[arg-type]
+
+    def _weight(self, name: str, tensor: torch.Tensor) -> Value:
+        known = self._state.get(id(tensor))
+        if known is None:
+            stored = weight(tensor, name)
+            small = tensor.numel() <= 64 and not tensor.is_floating_point() and not tensor.is_meta
+            contents = stored.numpy() if small and not tensor.is_complex() else None
+            known = self._state[id(tensor)] = self.op.initializer(self.op.unique(name), stored, contents)
+        return known
+
+    # What is no overload.
+
+    def _size_of(self, node: fx.Node, value: Value, axis: int) -> Size:
+        return dims(value)[axis]
+
+    def _item(self, node: fx.Node, value: Value) -> Any:
+        """`tensor.item()`: a symbolic size for an integer, the value itself for any other number."""
+        content = self.op.content(value)
+        if content is not None and len(content) == 1:
+            return content[0]
+        scalar = self.op.reshape(value, [])
+        if value.dtype is None or not value.dtype.is_integer():
+            return scalar
+        size = self.op.fresh("item")
+        self.op.source(size, self.op.cast(scalar, ir.DataType.INT64), None)
+        return size
+
+    def _part(self, node: fx.Node, values: Sequence[Any], index: int) -> Any:
+        return values[index]
+
+
+_OWN: dict[Any, Callable[..., Any]] = {
+    aten.sym_size.int: Translator._size_of,
+    aten._local_scalar_dense.default: Translator._item,
+    operator.getitem: Translator._part,
+}
+
+
+def live_nodes(graph: fx.Graph, outputs: Sequence[fx.Node]) -> list[fx.Node]:
+    """The nodes that the outputs depend on, in order."""
+    live: set[fx.Node] = set()
+    stack = list(outputs)
+    while stack:
+        node = stack.pop()
+        if node not in live:
+            live.add(node)
+            stack.extend(node.all_input_nodes)
+    return [node for node in graph.nodes if node in live]
+
+
+def _mapped(argument: Any, lookup: Callable[[fx.Node], Any]) -> Any:
+    """An argument with every captured node replaced by what it became."""
+    if isinstance(argument, fx.Node):
+        return lookup(argument)
+    if isinstance(argument, (list, tuple)):
+        return [_mapped(item, lookup) for item in argument]
+    if isinstance(argument, dict):
+        return {name: _mapped(item, lookup) for name, item in argument.items()}
+    return argument
+
+
+def _nodes_in(argument: Any) -> Iterator[fx.Node]:
+    """The captured nodes in an argument, in order, as often as they stand there."""
+    if isinstance(argument, fx.Node):
+        yield argument
+    elif isinstance(argument, (list, tuple)):
+        for item in argument:
+            yield from _nodes_in(item)
+    elif isinstance(argument, dict):
+        yield from _nodes_in(list(argument.values()))

@@ -1,0 +1,58 @@
+"""Measure how export time grows with depth: a chain of N Linear and ReLU."""
+
+from __future__ import annotations
+
+import statistics
+from functools import partial
+from typing import Annotated
+
+import bench
+import typer
+
+OURS = (64, 128, 256, 512, 1024, 2048, 4096)
+THEIRS = (64, 128, 256)
+WIDTH = 32
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="timed exports of each depth")] = 3,
+    theirs_up_to: Annotated[int, typer.Option(help="depth up to which torch.onnx is measured")] = max(THEIRS),
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="with a dynamic batch")] = False,
+) -> None:
+    """Print seconds by number of layers."""
+    import torch
+
+    shapes = {"input": {0: "batch"}} if dynamic else None
+    report = bench.Report(
+        "layers_dynamic" if dynamic else "layers",
+        "Export time by number of layers" + (", dynamic batch" if dynamic else ""),
+        ("layers", "ours, s", "ours, ms a layer", "torch.onnx, s", "ratio"),
+        what=f"A chain of N Linear({WIDTH}, {WIDTH}) and ReLU; medians of {rounds} after a warm-up; saving aside.",
+    )
+    inputs = (torch.randn(2, WIDTH),)
+    medians = {}
+    for depth in OURS:
+        model = chain(depth)
+        runs = {"ours": partial(bench.export_ours, model, inputs, shapes)}
+        if depth <= theirs_up_to:
+            runs["torch"] = partial(bench.export_torch, model, inputs, shapes)
+        times = bench.interleaved(runs, rounds)
+        median = {kind: statistics.median(values) for kind, values in times.items()}
+        medians[depth] = median["ours"]
+        theirs = median.get("torch")
+        ratio = f"{theirs / median['ours']:.1f}" if theirs else ""
+        report.add(depth, median["ours"], 1000 * median["ours"] / depth, theirs or "", ratio)
+    report.note(f"4096 layers take {medians[4096] / medians[1024]:.2f} times as long as 1024; the bar is 4.4.")
+    report.finish()
+
+
+def chain(depth: int) -> object:
+    """Make the chain: [N, WIDTH] -> [N, WIDTH]."""
+    from torch import nn
+
+    layers = [layer for _ in range(depth) for layer in (nn.Linear(WIDTH, WIDTH), nn.ReLU())]
+    return nn.Sequential(*layers).eval()
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,163 @@
+"""Contents of small tensors: exact elements, computed along with the shapes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from shape_inference.dims import Dim, Size, at_least, same
+from shape_inference.types import MAX_CONTENT, Content, TensorType
+
+__all__ = [
+    "INTEGERS",
+    "array_of",
+    "compare",
+    "content_of",
+    "count",
+    "elementwise",
+    "static_shape",
+    "tensor_content",
+    "truncated_div",
+]
+
+INTEGERS = frozenset(
+    {
+        ir.DataType.INT64,
+        ir.DataType.INT32,
+        ir.DataType.INT16,
+        ir.DataType.INT8,
+        ir.DataType.UINT64,
+        ir.DataType.UINT32,
+        ir.DataType.UINT16,
+        ir.DataType.UINT8,
+    }
+)
+_FLOATS = {
+    ir.DataType.FLOAT: np.float32,
+    ir.DataType.DOUBLE: np.float64,
+    ir.DataType.FLOAT16: np.float16,
+}
+
+
+def static_shape(shape: tuple[Size, ...] | None) -> tuple[int, ...] | None:
+    """The shape if all its dims are numbers."""
+    if shape is None:
+        return None
+    for dim in shape:
+        if dim.__class__ is not int:
+            return None
+    return shape  # type: ignore[return-value]  # all dims are ints
+
+
+def count(shape: tuple[Size, ...] | None) -> int | None:
+    """How many elements a tensor has if that is a number of at most MAX_CONTENT."""
+    static = static_shape(shape)
+    if static is None:
+        return None
+    total = math.prod(static)
+    return total if total <= MAX_CONTENT else None
+
+
+def array_of(tensor: TensorType) -> np.ndarray[Any, Any] | None:
+    """The contents as an array of objects, in the tensor's shape."""
+    shape = static_shape(tensor.shape)
+    if tensor.content is None or shape is None:
+        return None
+    array = np.empty(len(tensor.content), dtype=object)
+    array[:] = tensor.content
+    return array.reshape(shape)
+
+
+def content_of(array: Any) -> Content | None:
+    """The elements of an array of objects, if they are few enough to follow."""
+    return tuple(array.reshape(-1)) if array.size <= MAX_CONTENT else None
+
+
+def tensor_content(tensor: ir.TensorProtocol) -> Content | None:
+    """The elements of a constant, if they are few enough and numbers; big data is not touched."""
+    if tensor.size > MAX_CONTENT:
+        return None
+    dtype = tensor.dtype
+    if dtype in INTEGERS or dtype in _FLOATS or dtype == ir.DataType.BOOL:
+        return tuple(tensor.numpy().reshape(-1).tolist())
+    return None
+
+
+def elementwise(
+    function: Callable[..., Any], shape: tuple[Size, ...] | None, tensors: list[TensorType]
+) -> Content | None:
+    """Apply a function to the contents, laid over one another; a None from it leaves no content."""
+    for tensor in tensors:
+        if tensor.content is None:
+            return None
+    total = count(shape)
+    if total is None:
+        return None
+    columns = []
+    for tensor in tensors:
+        content = tensor.content
+        assert content is not None and shape is not None
+        if len(content) == total and (len(content) == 1 or tensor.shape == shape):
+            columns.append(content)
+        elif len(content) == 1:
+            columns.append(content * total)
+        else:
+            array = array_of(tensor)
+            if array is None:
+                return None
+            columns.append(tuple(np.broadcast_to(array, shape).reshape(-1)))  # type: ignore[arg-type]  # `count` saw only ints
+    try:
+        result = tuple([function(*row) for row in zip(*columns, strict=True)])
+    except (ArithmeticError, TypeError, ValueError):
+        return None
+    return None if None in map(_marker, result) else result
+
+
+def _marker(value: object) -> object:
+    """None for None alone, so that no Dim is compared."""
+    return None if value is None else 0
+
+
+def compare(a: Any, b: Any, relation: str) -> bool | None:
+    """Decide a relation of two elements; None where it is open."""
+    if not isinstance(a, Dim) and not isinstance(b, Dim):
+        return _PLAIN[relation](a, b)
+    if isinstance(a, float) or isinstance(b, float):
+        return None
+    if relation == "==":
+        return same(a, b)
+    if relation == ">=":
+        return at_least(a, b)
+    if relation == "<=":
+        return at_least(b, a)
+    reverse = at_least(b, a) if relation == ">" else at_least(a, b)
+    return None if reverse is None else not reverse
+
+
+_PLAIN: dict[str, Callable[[Any, Any], bool]] = {
+    "==": lambda a, b: bool(a == b),
+    ">=": lambda a, b: bool(a >= b),
+    "<=": lambda a, b: bool(a <= b),
+    ">": lambda a, b: bool(a > b),
+    "<": lambda a, b: bool(a < b),
+}
+
+
+def truncated_div(a: Any, b: Any) -> Any:
+    """Integer division that rounds toward zero, as ONNX does."""
+    if isinstance(a, float) or isinstance(b, float):
+        return a / b
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b if (a >= 0) == (b > 0) else -(-a // b)
+    if at_least(b, 1) and at_least(a, 0):
+        return a // b
+    if isinstance(b, int) and b < 0 and at_least(a, 0):
+        return -(a // -b)
+    if isinstance(b, int) and at_least(-a, 0):
+        return -(-a // b)
+    quotient = a // b
+    return quotient if same(quotient * b, a) else None

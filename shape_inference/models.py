@@ -1,0 +1,471 @@
+"""Types every value of a model, in one pass over its nodes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from shape_inference.dims import Dim, Size, parse, same, symbol
+from shape_inference.errors import InferenceError
+from shape_inference.registry import UNKNOWN, Call, NotTyped, rule_for
+from shape_inference.report import Report, label
+from shape_inference.types import SequenceType, TensorType, Type
+from shape_inference.values import ir_shape, ir_type, type_of
+
+__all__ = ["infer"]
+
+Given = Mapping[str, Any]
+
+# What a rule may raise on a node that no runtime would accept.
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def infer(model: ir.Model, *, inputs: Given | None = None, strict: bool = False) -> Report:
+    """Type every value of a model, in place; no weight is read.
+
+    Args:
+        model: The model. Types and shapes that it has are checked, and used where inference
+            alone knows less.
+        inputs: What is known beyond the model: by an input's name its shape (or its type), by
+            a symbol's name its size, as in `{"x": (1, 3, "h", "w"), "batch": 1}`.
+        strict: Raise the first error instead of reporting all of them.
+
+    Returns:
+        What was found: every type, every error, and what stayed open and why.
+
+    Raises:
+        InferenceError: The model is not valid, and `strict` is set.
+    """
+    return _Inference(model, inputs or {}, strict).report()
+
+
+class _Unsorted(Exception):  # noqa: N818  # it is no error: the nodes are sorted then
+    """A node uses what a later node makes."""
+
+
+class _Inference:
+    """One run over one model."""
+
+    def __init__(self, model: ir.Model, given: Given, strict: bool) -> None:
+        self._model = model
+        self._given = given
+        self._strict = strict
+        self._types: dict[ir.Value, Type | None] = {}
+        self._symbols: dict[str, Dim] = {}
+        self._origins: dict[str, str] = {}
+        self._errors: list[InferenceError] = []
+        self._made_up: set[str] = set()
+        self._numbers: dict[str, int] = {}
+        self._node: ir.Node | None = None
+        self._path = ""
+        self._cached: dict[object, tuple[Type | None, ...]] = {}
+        self._attributes: Mapping[str, ir.Attr] = {}
+        self._opsets: Mapping[str, int] = model.opset_imports
+        self._functions = model.functions
+
+    def report(self) -> Report:
+        graph = self._model.graph
+        self._inputs(graph)
+        self._graph(graph)
+        types = {value: given for value, given in self._types.items() if given is not None}
+        for value, given in types.items():
+            _write(value, given)
+        return Report(self._errors, types, self._origins, graph)
+
+    # -- inputs ----------------------------------------------------------------------------
+
+    def _inputs(self, graph: ir.Graph) -> None:
+        """Type the inputs, and give every dim without a name one that says whose it is."""
+        bound = {name: size for name, size in self._given.items() if isinstance(size, int)}
+        shapes = {value: self._declared(value) for value in graph.inputs}
+        for dims in shapes.values():
+            for dim in dims or ():
+                if isinstance(dim, str) and dim.isidentifier():
+                    self._symbols[dim] = symbol(dim)
+        for value, dims in shapes.items():
+            given = self._given.get(value.name or "")
+            if isinstance(given, (TensorType, SequenceType)):
+                self._types[value] = given
+                continue
+            declared = type_of(value, self.fresh)
+            if not isinstance(declared, TensorType):
+                self._types[value] = declared
+                continue
+            sizes = None
+            if dims is not None:
+                name = value.name or "input"
+                sizes = tuple(
+                    self._input_dim(dim, f"{name}_{axis}", bound) for axis, dim in enumerate(dims)
+                )
+            content = declared.content
+            if content is None and sizes is not None:
+                content = self._input_content(value, declared.dtype, sizes)
+            self._types[value] = TensorType(declared.dtype, sizes, content)
+
+    def _declared(self, value: ir.Value) -> list[Any] | None:
+        """The dims of an input: ints, ours, texts or None."""
+        given = self._given.get(value.name or "")
+        if given is not None and not isinstance(given, (int, TensorType, SequenceType)):
+            return list(given)
+        if value.shape is None:
+            return None
+        return [
+            dim if isinstance(dim, (int, Dim)) else dim.value for dim in value.shape
+        ]
+
+    def _input_dim(self, dim: Any, name: str, bound: Mapping[str, int]) -> Size:
+        if isinstance(dim, str):
+            if dim in bound:
+                return bound[dim]
+            size: Size = self._symbols.get(dim) or self._formula(dim)
+        elif dim is None:
+            size = symbol(self._name(name))
+        else:
+            size = dim
+        if bound and isinstance(size, Dim):
+            return size.substitute(bound)
+        return size
+
+    def _formula(self, text: str) -> Size:
+        """An input's dim that is no plain name: a formula if other inputs name all its symbols."""
+        size = parse(text, self._symbols)
+        if isinstance(size, int) or size.free_symbols() <= self._symbols.keys():
+            return size
+        return symbol(text)
+
+    def _input_content(
+        self, value: ir.Value, dtype: ir.DataType, dims: tuple[Size, ...]
+    ) -> tuple[Dim, ...] | None:
+        """Names for the elements of a small integer input: sizes may depend on them."""
+        if dtype not in (ir.DataType.INT64, ir.DataType.INT32) or len(dims) > 1:
+            return None
+        count = dims[0] if dims else 1
+        if not isinstance(count, int) or count > 8:
+            return None
+        name = value.name or "input"
+        names = [f"{name}_value_{place}" for place in range(count)] if dims else [name]
+        return tuple([symbol(self._name(item), minimum=None) for item in names])
+
+    def _name(self, wanted: str) -> str:
+        """A name that no symbol has yet."""
+        wanted = "".join(letter if letter.isalnum() else "_" for letter in wanted)
+        name = wanted
+        while name in self._symbols:
+            self._numbers[wanted] = self._numbers.get(wanted, 0) + 1
+            name = f"{wanted}_{self._numbers[wanted]}"
+        self._symbols[name] = symbol(name)
+        return name
+
+    def fresh(self, hint: str) -> Dim:
+        """Make a symbol for a size that no formula describes, and remember whose it is."""
+        number = self._numbers.get(hint, 0)
+        self._numbers[hint] = number + 1
+        name = self._name(f"{hint}_{number}")
+        self._made_up.add(name)
+        self._origins[name] = self._origin()
+        return self._symbols[name]
+
+    def _origin(self) -> str:
+        return self._path + (label(self._node) if self._node is not None else "input")
+
+    # -- nodes -----------------------------------------------------------------------------
+
+    def _graph(self, nodes: Iterable[ir.Node]) -> None:
+        """Type what the nodes make, in an order in which they can run."""
+        try:
+            for node in nodes:
+                self._visit(node)
+        except _Unsorted:
+            for node in self._sorted(nodes):
+                self._visit(node, unsorted=True)
+
+    def _sorted(self, nodes: Iterable[ir.Node]) -> list[ir.Node]:
+        """The nodes in order; those on a cycle come last, and are an error."""
+        waiting = {node: _needs(node) for node in nodes}
+        made: set[ir.Value] = {value for node in waiting for value in node.outputs}
+        users: dict[ir.Value, list[ir.Node]] = {}
+        counts: dict[ir.Node, int] = {}
+        for node, needs in waiting.items():
+            own = {value for value in needs if value in made}
+            counts[node] = len(own)
+            for value in own:
+                users.setdefault(value, []).append(node)
+        ready = [node for node, count in counts.items() if not count]
+        for node in ready:
+            for value in node.outputs:
+                for user in users.get(value, ()):
+                    counts[user] -= 1
+                    if not counts[user]:
+                        ready.append(user)
+        if len(ready) < len(waiting):
+            done = set(ready)
+            stuck = [node for node in waiting if node not in done]
+            names = ", ".join(label(node) for node in stuck[:3])
+            self._fail(InferenceError(label(stuck[0]), "nodes must form no cycle", names))
+            ready += stuck
+        return ready
+
+    def _visit(self, node: ir.Node, *, unsorted: bool = False) -> None:
+        types = self._types
+        inputs: list[Type | None] = []
+        for value in node.inputs:
+            if value is None:
+                inputs.append(None)
+                continue
+            if value in types:
+                given = types[value]
+            else:
+                if not unsorted and value.producer() is not None:
+                    raise _Unsorted
+                given = types[value] = type_of(value, self.fresh)
+            inputs.append(UNKNOWN if given is None else given)
+        self._node = node
+        try:
+            results = self._results(node, inputs)
+        except InferenceError as error:
+            self._fail(InferenceError(self._path + label(node), error.must, error.got))
+            results = ()
+        except _MALFORMED as error:
+            what = f"{type(error).__name__}: {error}"
+            self._fail(InferenceError(self._path + label(node), "the node must be valid", what))
+            results = ()
+        self._node = node
+        outputs = node.outputs
+        for place, value in enumerate(outputs):
+            result = results[place] if place < len(results) else None
+            if value.shape is not None or value.type is not None:
+                result = self._reconciled(value, result)
+            types[value] = result
+
+    def _results(self, node: ir.Node, inputs: list[Type | None]) -> tuple[Type | None, ...]:
+        domain = node.domain
+        function = self._functions.get(node.op_identifier()) if self._functions else None
+        attributes = {name: attr.value for name, attr in node.attributes.items()}
+        if self._attributes:
+            attributes = self._resolved(node)
+        if function is not None:
+            return self._called(node, function, inputs, attributes)
+        version = node.version or self._opsets.get("" if domain == "ai.onnx" else domain, 0)
+        rule = rule_for(node.op_type, domain, version or 1)
+        if rule is None:
+            if domain in ("", "ai.onnx"):
+                raise InferenceError(label(node), "the op must exist", f"opset {version}")
+            return ()
+        _check(node, domain, version, inputs, attributes)
+        call = Call(
+            node.op_type,
+            domain,
+            version or 1,
+            inputs,
+            attributes,
+            len(node.outputs),
+            self.fresh,
+            self._body,
+        )
+        try:
+            return rule(call)
+        except NotTyped:
+            return ()
+
+    def _resolved(self, node: ir.Node) -> dict[str, Any]:
+        """The attributes, those of the function put in place of references."""
+        attributes = {}
+        for name, attr in node.attributes.items():
+            source = self._attributes.get(attr.ref_attr_name) if attr.is_ref() else attr  # type: ignore[arg-type]  # a reference has a name
+            if source is not None:
+                attributes[name] = source.value
+        return attributes
+
+    def _body(self, graph: ir.Graph, inputs: Sequence[Type | None]) -> tuple[Type | None, ...]:
+        """Type a graph attribute for these inputs."""
+        outer = self._node
+        for value, given in zip(graph.inputs, inputs, strict=False):
+            self._types[value] = type_of(value, self.fresh) if given is None else given
+        self._graph(graph)
+        self._node = outer
+        return tuple([self._outcome(value) for value in graph.outputs])
+
+    def _outcome(self, value: ir.Value) -> Type | None:
+        if value not in self._types:
+            self._types[value] = type_of(value, self.fresh)
+        return self._types[value]
+
+    def _called(
+        self,
+        node: ir.Node,
+        function: ir.Function,
+        inputs: list[Type | None],
+        attributes: dict[str, Any],
+    ) -> tuple[Type | None, ...]:
+        """Type a call of a model-local function by typing its body for these inputs."""
+        key = (function.identifier(), tuple(inputs), repr(attributes))
+        if key in self._cached:
+            return self._cached[key]
+        saved = self._types, self._attributes, self._opsets, self._path, len(self._origins)
+        self._types = {}
+        self._attributes = {**function.attributes, **_as_given(node, self._attributes)}
+        self._opsets = {**saved[2], **function.opset_imports}
+        self._path = f"{saved[3]}{label(node)} > "
+        for place, value in enumerate(function.inputs):
+            self._types[value] = inputs[place] if place < len(inputs) else None
+        try:
+            self._graph(function)
+            results = tuple([self._outcome(value) for value in function.outputs])
+        finally:
+            self._types, self._attributes, self._opsets, self._path, made_up = saved
+        if len(self._origins) == made_up:
+            self._cached[key] = results
+        return results
+
+    # -- what the model says itself --------------------------------------------------------
+
+    def _reconciled(self, value: ir.Value, inferred: Type | None) -> Type | None:
+        """Check what the model says about a value, and take from it what is not inferred."""
+        if inferred is None:
+            return type_of(value, self.fresh, self._symbols)
+        if not isinstance(inferred, TensorType):
+            return inferred
+        dtype, said = inferred.dtype, value.type
+        if isinstance(said, ir.TensorType) and said.dtype is not dtype:
+            if dtype is ir.DataType.UNDEFINED:
+                dtype = said.dtype
+            elif said.dtype is not ir.DataType.UNDEFINED:
+                self._contradict(value, said.dtype.name, dtype.name)
+        dims = self._reconciled_dims(value, inferred)
+        if dtype is inferred.dtype and dims is inferred.shape:
+            return inferred
+        return TensorType(dtype, dims, inferred.content)
+
+    def _reconciled_dims(self, value: ir.Value, inferred: TensorType) -> tuple[Size, ...] | None:
+        said, dims = value.shape, inferred.shape
+        if said is None:
+            return dims
+        if dims is None:
+            claimed = type_of(value, self.fresh, self._symbols)
+            return claimed.shape if isinstance(claimed, TensorType) else None
+        if len(said) != len(dims):
+            self._contradict(value, f"{said}", f"{inferred}")
+            return dims
+        result: list[Size] | None = None
+        for axis, (theirs, ours) in enumerate(zip(said.dims, dims, strict=True)):
+            if theirs is ours or theirs == ours:
+                continue
+            if isinstance(theirs, int):
+                if same(theirs, ours) is False:
+                    self._contradict(value, f"{said}", f"{inferred}")
+                    return dims
+                taken: Size | None = theirs if self._is_made_up(ours) else None
+            else:
+                taken = self._adopted(theirs, ours)
+            if taken is not None:
+                result = result or list(dims)
+                result[axis] = taken
+        return dims if result is None else tuple(result)
+
+    def _is_made_up(self, size: Size) -> bool:
+        return isinstance(size, Dim) and not self._made_up.isdisjoint(size.free_symbols())
+
+    def _adopted(self, theirs: ir.SymbolicDim, ours: Size) -> Size | None:
+        """The model's own formula, where we have but a made-up name."""
+        if theirs.value is None or theirs.value in self._made_up or not self._is_made_up(ours):
+            return None
+        size = theirs if isinstance(theirs, Dim) else parse(theirs.value, self._symbols)
+        if isinstance(size, Dim):
+            for name in size.free_symbols() - self._symbols.keys():
+                self._symbols[name] = symbol(name)
+                self._origins[name] = self._origin()
+        return size
+
+    def _contradict(self, value: ir.Value, said: str, found: str) -> None:
+        node = value.producer()
+        name = self._path + (label(node) if node is not None else "input")
+        must = f"output {value.name!r} must be what the model says, {said}"
+        self._fail(InferenceError(name, must, found))
+
+    def _fail(self, error: InferenceError) -> None:
+        if self._strict:
+            raise error
+        self._errors.append(error)
+
+
+def _needs(node: ir.Node) -> set[ir.Value]:
+    """What a node uses, in its bodies too."""
+    needs = {value for value in node.inputs if value is not None}
+    for attr in node.attributes.values():
+        if attr.type == ir.AttributeType.GRAPH and not attr.is_ref():
+            for inner in ir.traversal.RecursiveGraphIterator(attr.as_graph()):
+                needs.update(value for value in inner.inputs if value is not None)
+    return needs
+
+
+def _as_given(node: ir.Node, outer: Mapping[str, ir.Attr]) -> dict[str, ir.Attr]:
+    """The attributes of a function call, references replaced."""
+    given = {}
+    for name, attr in node.attributes.items():
+        source = outer.get(attr.ref_attr_name or "") if attr.is_ref() else attr
+        if source is not None:
+            given[name] = source
+    return given
+
+
+def _write(value: ir.Value, given: Type) -> None:
+    """Put a type into the model."""
+    if value.const_value is not None and value.shape is not None:
+        return
+    kind = ir_type(given)
+    if kind is not None:
+        value.type = kind
+    dims = ir_shape(given)
+    if dims is not None:
+        value.shape = dims
+
+
+class _Signature:
+    """What a schema demands of a node."""
+
+    __slots__ = ("attributes", "inputs_least", "inputs_most", "required_inputs")
+
+    def __init__(self, schema: onnx.defs.OpSchema) -> None:
+        self.inputs_least = schema.min_input
+        self.inputs_most = schema.max_input
+        self.attributes = tuple(
+            name for name, attribute in schema.attributes.items() if attribute.required
+        )
+        single = onnx.defs.OpSchema.FormalParameterOption.Single
+        self.required_inputs = tuple(
+            place for place, item in enumerate(schema.inputs) if item.option == single
+        )
+
+
+@functools.cache
+def _signature(op_type: str, domain: str, version: int) -> _Signature | None:
+    try:
+        return _Signature(onnx.defs.get_schema(op_type, version, domain))
+    except onnx.defs.SchemaError:
+        return None
+
+
+def _check(
+    node: ir.Node,
+    domain: str,
+    version: int,
+    inputs: list[Type | None],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Check a node against the operator's schema."""
+    signature = _signature(node.op_type, "" if domain == "ai.onnx" else domain, version or 1)
+    if signature is None:
+        return
+    if not signature.inputs_least <= len(inputs) <= signature.inputs_most:
+        wanted = f"{signature.inputs_least} to {signature.inputs_most} inputs"
+        raise InferenceError(label(node), f"the op must have {wanted}", len(inputs))
+    for place in signature.required_inputs:
+        if inputs[place] is None:
+            raise InferenceError(label(node), f"input {place} must be given")
+    for name in signature.attributes:
+        if name not in attributes:
+            raise InferenceError(label(node), f"attribute {name} must be given")

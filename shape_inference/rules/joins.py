@@ -1,0 +1,293 @@
+"""Operators that put tensors together and take them apart: Concat, Split, Slice, Pad, …"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as ir
+
+from shape_inference.broadcasting import unified
+from shape_inference.contents import array_of, content_of, count
+from shape_inference.dims import Dim, Size, at_least, ceil_div, divisible, larger, smaller
+from shape_inference.registry import Call, infers
+from shape_inference.types import MAX_CONTENT, Content, SequenceType, TensorType, Type
+
+Types = tuple[Type | None, ...]
+Shape = tuple[Size, ...]
+_UNDEFINED = ir.DataType.UNDEFINED
+
+
+@infers("Concat")
+def concat(call: Call) -> Types:
+    """Put tensors side by side: [*L, a_i, *R] each, axis=len(L) -> [*L, sum a_i, *R]."""
+    tensors = [call.tensor(index) for index in range(len(call.inputs))]
+    if not tensors:
+        call.fail("there must be at least one input", 0)
+    dtype = _one_type(call, tensors)
+    shapes = [tensor.shape for tensor in tensors if tensor.shape is not None]
+    if not shapes:
+        return (TensorType(dtype, None),)
+    rank = len(shapes[0])
+    for dims in shapes:
+        if len(dims) != rank:
+            call.fail("inputs must have one rank", [len(dims) for dims in shapes])
+    axis = call.axis(call.required("axis") if call.version >= 4 else call.attribute("axis", 1), rank)
+    result = list(shapes[0])
+    total: Size = 0
+    for dims in shapes:
+        total = dims[axis] + total
+        for place in range(rank):
+            if place != axis and result[place] is not dims[place]:
+                result[place] = unified(call, result[place], dims[place], f"sizes of axis {place}")
+    result[axis] = total if len(shapes) == len(tensors) else call.fresh("concat")
+    return (TensorType(dtype, tuple(result), _joined(tensors, axis, tuple(result))),)
+
+
+def _joined(tensors: list[TensorType], axis: int, dims: Shape) -> Content | None:
+    for tensor in tensors:
+        if tensor.content is None:
+            return None
+    if count(dims) is None:
+        return None
+    if len(dims) == 1:
+        return tuple([item for tensor in tensors for item in tensor.content or ()])
+    import numpy as np
+
+    return content_of(np.concatenate([array_of(tensor) for tensor in tensors], axis))  # type: ignore[arg-type]  # all have contents
+
+
+def _one_type(call: Call, tensors: list[TensorType]) -> ir.DataType:
+    dtype = _UNDEFINED
+    for tensor in tensors:
+        if tensor.dtype is dtype or tensor.dtype is _UNDEFINED:
+            continue
+        if dtype is not _UNDEFINED:
+            names = ", ".join(tensor.dtype.name for tensor in tensors)
+            call.fail("inputs must have one element type", names)
+        dtype = tensor.dtype
+    return dtype
+
+
+@infers("Split")
+def split(call: Call) -> Types:
+    """Take apart along an axis: [*L, a, *R] -> [*L, a_i, *R] each, in equal parts by default."""
+    x = call.tensor(0)
+    if x.shape is None:
+        return (TensorType(x.dtype, None),) * call.output_count
+    axis = call.axis(call.attribute("axis", 0), len(x.shape))
+    whole = x.shape[axis]
+    parts = _parts(call, whole)
+    array = array_of(x)
+    results = []
+    start: Any = 0
+    for part in parts:
+        dims = (*x.shape[:axis], part, *x.shape[axis + 1 :])
+        content = None
+        if array is not None and isinstance(part, int) and isinstance(start, int):
+            content = content_of(array.take(range(start, start + part), axis))
+        start = start + part
+        results.append(TensorType(x.dtype, dims, content))
+    return tuple(results)
+
+
+def _parts(call: Call, whole: Size) -> list[Size]:
+    """The sizes of the outputs of a Split."""
+    outputs = call.output_count
+    given: Any = call.attribute("split")
+    if call.version >= 13 and call.has(1):
+        given = call.content(1)
+        if given is None:
+            return [call.fresh("split") for _ in range(outputs)]
+    if given is not None:
+        parts: list[Size] = list(given)
+        if len(parts) != outputs:
+            call.fail(f"split must have {outputs} elements", len(parts))
+        unified(call, sum(parts[1:], parts[0]), whole, "the axis and the sum of the parts")
+        return parts
+    count_wanted = call.attribute("num_outputs", outputs)
+    if count_wanted != outputs:
+        call.fail(f"num_outputs must be the number of outputs, {outputs}", count_wanted)
+    if call.version >= 18:
+        part = ceil_div(whole, outputs)
+        return [part] * (outputs - 1) + [whole - part * (outputs - 1)]
+    if divisible(whole, outputs) is False:
+        call.fail(f"the axis must be divisible by {outputs}", whole)
+    return [whole // outputs] * outputs
+
+
+@infers("Slice")
+def slice_(call: Call) -> Types:
+    """Take start:end:step of some axes: [*S] -> [max(0, ceil((end - start) / step)) there]."""
+    x = call.tensor(0)
+    if call.version < 10:
+        starts: Content | None = tuple(call.required("starts"))
+        ends: Content | None = tuple(call.required("ends"))
+        axes: Content | None = call.attribute("axes")
+        steps: Content | None = None
+    else:
+        starts, ends = call.content(1), call.content(2)
+        axes, steps = call.content(3), call.content(4)
+    if x.shape is None:
+        return (TensorType(x.dtype, None),)
+    rank = len(x.shape)
+    number = _slice_count(call, starts, ends)
+    if axes is None and not (call.version >= 10 and call.has(3)) and number is not None:
+        axes = tuple(range(number))
+    if axes is None or number is None or any(isinstance(axis, Dim) for axis in axes):
+        return (TensorType(x.dtype, call.unknown_shape(rank, "slice")),)
+    unknown_steps = call.version >= 10 and call.has(4) and steps is None
+    dims = list(x.shape)
+    cuts: list[slice] | None = [slice(None)] * rank
+    for position, given in enumerate(axes):
+        axis = call.axis(int(given), rank)  # type: ignore[arg-type]  # no Dim is among them
+        step: Any = 1 if steps is None else steps[position]
+        known = not unknown_steps and starts is not None and ends is not None
+        if not known or isinstance(step, Dim):
+            dims[axis] = call.fresh("slice")
+            cuts = None
+            continue
+        assert starts is not None and ends is not None
+        if step == 0:
+            call.fail("steps must not be 0", list(steps or ()))
+        start, end = starts[position], ends[position]
+        dims[axis] = _cut(call, x.shape[axis], start, end, step)
+        if cuts is not None and isinstance(start, int) and isinstance(end, int):
+            cuts[axis] = slice(start, _python_end(end, step), step)
+        else:
+            cuts = None
+    content = None
+    array = array_of(x) if cuts is not None else None
+    if array is not None and cuts is not None:
+        content = content_of(array[tuple(cuts)])
+    return (TensorType(x.dtype, tuple(dims), content),)
+
+
+def _slice_count(call: Call, starts: Content | None, ends: Content | None) -> int | None:
+    """How many axes are sliced."""
+    for content in (starts, ends):
+        if content is not None:
+            return len(content)
+    for index in (1, 2):
+        dims = call.tensor(index).shape
+        if dims is not None and len(dims) == 1 and isinstance(dims[0], int):
+            return dims[0]
+    return None
+
+
+def _python_end(end: int, step: int) -> int | None:
+    """The end as Python slices read it: far below zero with a negative step is "to the front"."""
+    return None if step < 0 and end < -(2**31) + 1 else end
+
+
+_FAR = 2**31 - 1
+
+
+def _cut(call: Call, dim: Size, start: Any, end: Any, step: int) -> Size:
+    """The length of start:end:step of an axis."""
+    if isinstance(dim, int) and isinstance(start, int) and isinstance(end, int):
+        if step < 0 and end < -dim:
+            end = -dim - 1
+        return len(range(*slice(start, None if step < 0 and end < -dim else end, step).indices(dim)))
+    if step > 0:
+        low, high = _clamped(call, start, dim, 0, dim), _clamped(call, end, dim, 0, dim)
+        if low is None or high is None:
+            return call.fresh("slice")
+        return larger(ceil_div(high - low, step), 0)
+    low = _clamped(call, start, dim, 0, dim - 1)
+    if isinstance(end, int) and end <= -_FAR:
+        high: Size | None = -1
+    else:
+        high = _clamped(call, end, dim, -1, dim - 1)
+    if low is None or high is None:
+        return call.fresh("slice")
+    return larger(ceil_div(low - high, -step), 0)
+
+
+def _clamped(call: Call, place: Any, dim: Size, low: Size, high: Size) -> Size | None:
+    """A start or end within an axis; a negative one counts from the back."""
+    if isinstance(place, int):
+        if place >= _FAR:
+            return high
+        if place < 0:
+            return low if place <= -_FAR else larger(dim + place, low)
+        return smaller(place, high)
+    if at_least(place, 0):
+        return smaller(place, high)
+    if at_least(-1, place):
+        return larger(dim + place, low)
+    return None
+
+
+@infers("Pad")
+def pad(call: Call) -> Types:
+    """Add at both ends of the axes: [*S] -> [s + before + after]."""
+    x = call.tensor(0)
+    if call.version < 11:
+        given: Any = call.attribute("pads") or call.attribute("paddings")
+        if given is None:
+            call.required("pads")
+    else:
+        given = call.content(1)
+    if x.shape is None:
+        return (TensorType(x.dtype, None),)
+    rank = len(x.shape)
+    axes: list[int] | None = list(range(rank))
+    if call.version >= 18 and call.has(3):
+        chosen = call.integers(3)
+        axes = None if chosen is None else [call.axis(axis, rank) for axis in chosen]
+    if given is None or axes is None:
+        if axes is None:
+            return (TensorType(x.dtype, call.unknown_shape(rank, "pad")),)
+        kept = tuple(
+            call.fresh("pad") if axis in axes else dim for axis, dim in enumerate(x.shape)
+        )
+        return (TensorType(x.dtype, kept),)
+    if len(given) != 2 * len(axes):
+        call.fail(f"pads must have {2 * len(axes)} elements", len(given))
+    dims = list(x.shape)
+    for position, axis in enumerate(axes):
+        dims[axis] = dims[axis] + given[position] + given[position + len(axes)]
+        if isinstance(dims[axis], int) and dims[axis] < 0:  # type: ignore[operator]  # its class was compared
+            call.fail("pads must leave no negative size", list(given))
+    content = None
+    if len(dims) == 1 and x.content is not None and call.attribute("mode", "constant") == "constant":
+        content = _padded(call, x, given, dims[0])
+    return (TensorType(x.dtype, tuple(dims), content),)
+
+
+def _padded(call: Call, x: TensorType, given: Any, length: Size) -> Content | None:
+    before, after = given
+    if not isinstance(before, int) or not isinstance(after, int) or x.content is None:
+        return None
+    if not isinstance(length, int) or length > MAX_CONTENT or before < 0 or after < 0:
+        return None
+    filling: Content | None = (0,)
+    if call.has(2):
+        filling = call.content(2)
+    if filling is None:
+        return None
+    return filling * before + x.content + filling * after
+
+
+@infers("SplitToSequence")
+def split_to_sequence(call: Call) -> Types:
+    """Take apart along an axis: [*L, a, *R] -> a sequence of [*L, a_i, *R]."""
+    x = call.tensor(0)
+    if x.shape is None:
+        return (SequenceType(TensorType(x.dtype, None)),)
+    axis = call.axis(call.attribute("axis", 0), len(x.shape))
+    before, after = x.shape[:axis], x.shape[axis + 1 :]
+    if not call.has(1):
+        keeps = call.attribute("keepdims", 1)
+        dims: Shape = (*before, 1, *after) if keeps else before + after
+        return (SequenceType(TensorType(x.dtype, dims)),)
+    part: Size | None = None
+    given = call.content(1)
+    whole = x.shape[axis]
+    if given is not None:
+        scalar = call.tensor(1).shape == ()
+        exact = scalar and divisible(whole, given[0])  # type: ignore[arg-type]  # an integer tensor
+        if exact or (not scalar and len(set(given)) == 1):
+            part = given[0]  # type: ignore[assignment]  # an integer tensor
+    part = call.fresh("split") if part is None else part
+    return (SequenceType(TensorType(x.dtype, (*before, part, *after))),)

@@ -1,0 +1,389 @@
+"""Operators that make, read and change shapes without touching elements."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import onnx_ir as ir
+
+from shape_inference.broadcasting import broadcast, unified
+from shape_inference.contents import (
+    INTEGERS,
+    array_of,
+    content_of,
+    count,
+    static_shape,
+    tensor_content,
+)
+from shape_inference.dims import Dim, Size, at_least, ceil_div, divisible, larger, product, same
+from shape_inference.registry import Call, infers
+from shape_inference.types import MAX_CONTENT, Content, TensorType, Type
+
+Types = tuple[Type | None, ...]
+Shape = tuple[Size, ...]
+_INT64 = ir.DataType.INT64
+
+
+@infers("Shape")
+def shape(call: Call) -> Types:
+    """Return the sizes of the axes start:end: [*S] -> [len(S[start:end])], its contents S."""
+    x = call.tensor(0)
+    if x.shape is None:
+        return (TensorType(_INT64, (call.fresh("rank"),)),)
+    dims = x.shape
+    if call.version >= 15:
+        dims = dims[slice(call.attribute("start", 0), call.attribute("end"))]
+    return (TensorType(_INT64, (len(dims),), dims if len(dims) <= MAX_CONTENT else None),)
+
+
+@infers("Size")
+def size(call: Call) -> Types:
+    """Return the number of elements: [*S] -> [], its contents prod(S)."""
+    x = call.tensor(0)
+    return (TensorType(_INT64, (), None if x.shape is None else (product(x.shape),)),)
+
+
+def _wanted(call: Call, index: int) -> tuple[Content | None, Size | None]:
+    """The contents of a shape tensor, and how many there are."""
+    tensor = call.tensor(index)
+    if tensor.dtype not in (_INT64, ir.DataType.UNDEFINED):
+        call.fail(f"input {index} must be INT64", tensor.dtype.name)
+    if tensor.shape is None:
+        return tensor.content, None
+    if len(tensor.shape) != 1:
+        call.fail(f"input {index} must have rank 1", tensor)
+    return tensor.content, tensor.shape[0]
+
+
+@infers("Reshape")
+def reshape(call: Call) -> Types:
+    """Give the elements another shape: [*S], [r] -> its contents, -1 being prod(S) / the others."""
+    x = call.tensor(0)
+    wanted, rank = _wanted(call, 1)
+    if wanted is None:
+        if isinstance(rank, int):
+            return (TensorType(x.dtype, call.unknown_shape(rank, "reshape")),)
+        return (TensorType(x.dtype, None),)
+    copies = not call.attribute("allowzero", 0)
+    dims: list[Size] = []
+    rest = -1
+    taken: list[int] = []  # the axes that are copied from x by a 0
+    for position, item in enumerate(wanted):
+        dim: Any = item
+        if dim.__class__ is int:
+            if dim == -1:
+                if rest >= 0:
+                    call.fail("shape must have at most one -1", list(wanted))
+                rest = position
+            elif dim == 0 and copies:
+                if x.shape is None:
+                    dim = call.fresh("reshape")
+                elif position >= len(x.shape):
+                    call.fail(f"shape must have no 0 beyond the rank {len(x.shape)}", list(wanted))
+                else:
+                    dim = x.shape[position]
+                    taken.append(position)
+            elif dim < 0:
+                call.fail("shape must have no negative number but -1", list(wanted))
+        dims.append(dim)
+    if rest >= 0:
+        dims[rest] = _inferred(call, x.shape, dims, rest, taken)
+    elif x.shape is not None:
+        _check_count(call, x.shape, dims)
+    content = x.content if x.content is not None else None
+    return (TensorType(x.dtype, tuple(dims), content),)
+
+
+def _inferred(
+    call: Call, source: Shape | None, dims: list[Size], rest: int, taken: list[int]
+) -> Size:
+    """The dim of a -1: what is in the source and in no other dim."""
+    if source is None:
+        return call.fresh("reshape")
+    left = list(source)
+    others: list[Size] = []
+    for position, dim in enumerate(dims):
+        if position == rest:
+            continue
+        if position in taken:
+            left[position] = 1
+        else:
+            others.append(dim)
+    for dim in others[:]:
+        if dim in left and dim.__class__ is not int:
+            left.remove(dim)
+            others.remove(dim)
+    total, divisor = product(left), product(others)
+    if divisor == 0:
+        if same(total, 0) is False:
+            call.fail("shape must hold all elements", f"{_show(source)} as {_show(dims)}")
+        return 0
+    if divisor == 1:
+        return total
+    if divisible(total, divisor) is False:
+        call.fail("the other dims must divide the elements", f"{_show(source)} as {_show(dims)}")
+    return total // divisor
+
+
+def _check_count(call: Call, source: Shape, dims: list[Size]) -> None:
+    a, b = static_shape(source), static_shape(tuple(dims))
+    if a is not None and b is not None:
+        wrong = math.prod(a) != math.prod(b)
+    else:
+        wrong = same(product(source), product(dims)) is False
+    if wrong:
+        call.fail("shape must hold all elements", f"{_show(source)} as {_show(dims)}")
+
+
+def _show(dims: Any) -> str:
+    return f"[{', '.join(map(str, dims))}]"
+
+
+@infers("Expand")
+def expand(call: Call) -> Types:
+    """Stretch to a shape: [*S], [r] -> broadcast of S and the contents."""
+    x = call.tensor(0)
+    wanted, rank = _wanted(call, 1)
+    if wanted is None:
+        if isinstance(rank, int) and x.shape is not None:
+            return (TensorType(x.dtype, _expanded(call, x.shape, rank)),)
+        return (TensorType(x.dtype, None),)
+    dims = broadcast(call, x.shape, wanted)
+    return (TensorType(x.dtype, dims, _stretched(x, dims)),)
+
+
+def _expanded(call: Call, dims: Shape, rank: int) -> Shape:
+    lead = max(rank - len(dims), 0)
+    kept = tuple(
+        dim
+        if position < len(dims) - rank or (at_least(dim, 2) is True)
+        else call.fresh("expand")
+        for position, dim in enumerate(dims)
+    )
+    return call.unknown_shape(lead, "expand") + kept
+
+
+def _stretched(x: TensorType, dims: Shape | None) -> Content | None:
+    total = count(dims)
+    if x.content is None or total is None:
+        return None
+    if len(x.content) == 1:
+        return x.content * total
+    array = array_of(x)
+    if array is None:
+        return None
+    import numpy as np
+
+    return content_of(np.broadcast_to(array, static_shape(dims) or ()))
+
+
+def _axes(call: Call, index: int) -> list[int] | None:
+    """The axes, an attribute before opset 13 and an input since; None where they are not known."""
+    if call.version < 13:
+        given = call.attribute("axes")
+        return None if given is None else list(given)
+    found = call.integers(index)
+    return None if found is None else list(found)
+
+
+@infers("Unsqueeze")
+def unsqueeze(call: Call) -> Types:
+    """Insert axes of size 1, at their places in the result: [*S] -> [*S with ones]."""
+    x = call.tensor(0)
+    axes = _axes(call, 1)
+    if axes is None:
+        if call.version < 13:
+            call.required("axes")
+        given = call.tensor(1).shape
+        if x.shape is None or given is None or given != ():
+            known = given is not None and len(given) == 1 and isinstance(given[0], int)
+            if x.shape is None or not known:
+                return (TensorType(x.dtype, None),)
+            return (TensorType(x.dtype, call.unknown_shape(len(x.shape) + given[0], "dim")),)  # type: ignore[index, operator]  # `known` says so
+        return (TensorType(x.dtype, call.unknown_shape(len(x.shape) + 1, "dim")),)
+    if x.shape is None:
+        return (TensorType(x.dtype, None, x.content),)
+    rank = len(x.shape) + len(axes)
+    places = [call.axis(axis, rank) for axis in axes]
+    if len(set(places)) != len(places):
+        call.fail("axes must not repeat", axes)
+    dims = list(x.shape)
+    for place in sorted(places):
+        dims.insert(place, 1)
+    return (TensorType(x.dtype, tuple(dims), x.content),)
+
+
+@infers("Squeeze")
+def squeeze(call: Call) -> Types:
+    """Remove axes of size 1: [*S] -> [*S without them]; no axes: all that are 1."""
+    x = call.tensor(0)
+    if x.shape is None:
+        return (TensorType(x.dtype, None, x.content),)
+    axes = _axes(call, 1)
+    if axes is None:
+        if call.version >= 13 and call.has(1):
+            given = call.tensor(1).shape
+            if given is not None and len(given) == 1 and isinstance(given[0], int):
+                return (TensorType(x.dtype, call.unknown_shape(len(x.shape) - given[0], "dim")),)
+            return (TensorType(x.dtype, None),)
+        ones = [same(dim, 1) for dim in x.shape]
+        if None in ones:
+            return (TensorType(x.dtype, None, x.content),)
+        kept = tuple(dim for dim, one in zip(x.shape, ones, strict=True) if not one)
+        return (TensorType(x.dtype, kept, x.content),)
+    places = {call.axis(axis, len(x.shape)) for axis in axes}
+    for place in places:
+        if same(x.shape[place], 1) is False:
+            call.fail(f"axis {place} must have size 1", x.shape[place])
+    kept = tuple(dim for place, dim in enumerate(x.shape) if place not in places)
+    return (TensorType(x.dtype, kept, x.content),)
+
+
+@infers("Flatten")
+def flatten(call: Call) -> Types:
+    """Make a matrix: [*A, *B], axis=len(A) -> [prod A, prod B]."""
+    x = call.tensor(0)
+    if x.shape is None:
+        return (TensorType(x.dtype, call.unknown_shape(2, "flatten"), x.content),)
+    axis = call.attribute("axis", 1)
+    rank = len(x.shape)
+    if not -rank <= axis <= rank:
+        call.fail(f"axis must be in [{-rank}, {rank}]", axis)
+    if axis < 0:
+        axis += rank
+    dims = (product(x.shape[:axis]), product(x.shape[axis:]))
+    return (TensorType(x.dtype, dims, x.content),)
+
+
+@infers("Transpose")
+def transpose(call: Call) -> Types:
+    """Reorder the axes: [*S] -> [S[p] for p in perm]; perm is the reverse by default."""
+    x = call.tensor(0)
+    perm = call.attributes.get("perm")
+    if x.shape is None:
+        if perm is None:
+            return (TensorType(x.dtype, None),)
+        return (TensorType(x.dtype, call.unknown_shape(len(perm), "transpose")),)
+    rank = len(x.shape)
+    if perm is None:
+        perm = range(rank - 1, -1, -1)
+    elif len(perm) != rank or set(perm) != set(range(rank)):
+        call.fail(f"perm must be a permutation of 0..{rank - 1}", list(perm))
+    dims = tuple([x.shape[axis] for axis in perm])
+    if x.content is None:
+        return (TensorType(x.dtype, dims),)
+    array = array_of(x)
+    moved = None if array is None else content_of(array.transpose(tuple(perm)))
+    return (TensorType(x.dtype, dims, moved),)
+
+
+@infers("ConstantOfShape")
+def constant_of_shape(call: Call) -> Types:
+    """Fill a shape with one value (0.0 by default): [r] -> its contents."""
+    value = call.attribute("value")
+    dtype = ir.DataType.FLOAT if value is None else value.dtype
+    wanted, rank = _wanted(call, 0)
+    if wanted is None:
+        known = isinstance(rank, int)
+        return (TensorType(dtype, call.unknown_shape(rank, "dim") if known else None),)  # type: ignore[arg-type]  # `known` says so
+    for dim in wanted:
+        if dim.__class__ is int and dim < 0:  # type: ignore[operator]  # its class was compared
+            call.fail("shape must not be negative", _show(wanted))
+    total = count(wanted)
+    filling: Content | None = (0.0,) if value is None else tensor_content(value)
+    content = None if total is None or filling is None else filling * total
+    return (TensorType(dtype, wanted, content),)
+
+
+@infers("Range")
+def range_(call: Call) -> Types:
+    """Count from start to limit by delta: [], [], [] -> [max(0, ceil((limit - start) / delta))]."""
+    start, limit, delta = call.tensor(0), call.tensor(1), call.tensor(2)
+    dtype = start.dtype
+    for tensor in (limit, delta):
+        if tensor.dtype is not dtype and ir.DataType.UNDEFINED not in (dtype, tensor.dtype):
+            call.fail("inputs must have one element type", f"{dtype.name}, {tensor.dtype.name}")
+    if start.content is None or limit.content is None or delta.content is None:
+        return (TensorType(dtype, (call.fresh("range"),)),)
+    a, b, step = start.content[0], limit.content[0], delta.content[0]
+    if not isinstance(step, Dim) and step == 0:
+        call.fail("delta must not be 0", 0)
+    if dtype not in INTEGERS:
+        if any(isinstance(item, Dim) for item in (a, b, step)):
+            whole = all(isinstance(i, Dim) or float(i).is_integer() for i in (a, b, step))
+            if not whole:
+                return (TensorType(dtype, (call.fresh("range"),)),)
+            a, b, step = (i if isinstance(i, Dim) else int(i) for i in (a, b, step))
+        else:
+            return (TensorType(dtype, (max(0, math.ceil((b - a) / step)),)),)
+    if isinstance(step, Dim) and not at_least(step, 1):
+        return (TensorType(dtype, (call.fresh("range"),)),)
+    length = larger(ceil_div(b - a, step), 0)  # type: ignore[arg-type, operator]  # the floats have left
+    content = None
+    if isinstance(length, int) and length <= MAX_CONTENT and dtype in INTEGERS:
+        content = tuple([a + step * index for index in range(length)])  # type: ignore[operator]  # as above
+    return (TensorType(dtype, (length,), content),)
+
+
+@infers("Tile")
+def tile(call: Call) -> Types:
+    """Repeat along each axis: [*S], [r] -> [s * n for s, n in S, contents]."""
+    x = call.tensor(0)
+    repeats, rank = _wanted(call, 1)
+    if x.shape is None:
+        known = isinstance(rank, int)
+        return (TensorType(x.dtype, call.unknown_shape(rank, "tile") if known else None),)  # type: ignore[arg-type]  # `known` says so
+    if isinstance(rank, int) and rank != len(x.shape):
+        call.fail(f"repeats must have {len(x.shape)} elements", rank)
+    if repeats is None:
+        return (TensorType(x.dtype, call.unknown_shape(len(x.shape), "tile")),)
+    dims = tuple([dim * times for dim, times in zip(x.shape, repeats, strict=True)])  # type: ignore[operator]  # INT64 has no float
+    content = None
+    array = array_of(x)
+    if array is not None and count(dims) is not None:
+        import numpy as np
+
+        content = content_of(np.tile(array, static_shape(repeats) or ()))  # type: ignore[arg-type]  # INT64 has no float
+    return (TensorType(x.dtype, dims, content),)
+
+
+@infers("DepthToSpace", "SpaceToDepth")
+def depth_to_space(call: Call) -> Types:
+    """Move blocks: [N, C, H, W] -> [N, C/b², H*b, W*b], and back for SpaceToDepth."""
+    x = call.tensor(0)
+    block = call.required("blocksize")
+    if x.shape is None:
+        return (TensorType(x.dtype, call.unknown_shape(4, "dim")),)
+    if len(x.shape) != 4:
+        call.fail("input must have rank 4", x)
+    n, c, h, w = x.shape
+    if call.op_type == "DepthToSpace":
+        if divisible(c, block * block) is False:
+            call.fail(f"channels must be a multiple of {block * block}", c)
+        return (TensorType(x.dtype, (n, c // (block * block), h * block, w * block)),)
+    for dim in (h, w):
+        if divisible(dim, block) is False:
+            call.fail(f"height and width must be multiples of {block}", dim)
+    return (TensorType(x.dtype, (n, c * (block * block), h // block, w // block)),)
+
+
+@infers("Trilu")
+def trilu(call: Call) -> Types:
+    """Keep a triangle: [*B, N, M] -> [*B, N, M]."""
+    x = call.tensor(0)
+    if x.shape is not None and len(x.shape) < 2:
+        call.fail("input must have at least rank 2", x)
+    return (TensorType(x.dtype, x.shape),)
+
+
+@infers("ReverseSequence")
+def reverse_sequence(call: Call) -> Types:
+    """Turn sequences around: [*S], [batch] -> [*S]."""
+    x, lengths = call.tensor(0), call.tensor(1)
+    if x.shape is not None and len(x.shape) < 2:
+        call.fail("input must have at least rank 2", x)
+    if x.shape is not None and lengths.shape is not None:
+        batch = x.shape[call.axis(call.attribute("batch_axis", 1), len(x.shape))]
+        unified(call, batch, lengths.shape[0], "the batch and the number of lengths")
+    return (TensorType(x.dtype, x.shape),)

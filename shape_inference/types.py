@@ -1,0 +1,52 @@
+"""The types that inference deals in: tensors with their contents where known, sequences, optionals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from shape_inference.dims import Dim, Size
+
+__all__ = ["MAX_CONTENT", "Content", "OptionalType", "SequenceType", "TensorType", "Type"]
+
+Content = tuple[int | Dim | float | bool, ...]
+
+# Contents are followed for tensors of at most so many elements.
+MAX_CONTENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """A tensor: its element type, its shape (None: the rank is unknown) and, if small, its contents."""
+
+    dtype: ir.DataType
+    shape: tuple[Size, ...] | None
+    content: Content | None = None
+
+    def __str__(self) -> str:
+        shape = "?" if self.shape is None else f"[{', '.join(map(str, self.shape))}]"
+        return f"{self.dtype.name}{shape}"
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceType:
+    """A sequence; `element` is what every element is (None: unknown)."""
+
+    element: TensorType | SequenceType | OptionalType | None
+
+    def __str__(self) -> str:
+        return f"sequence({'?' if self.element is None else self.element})"
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalType:
+    """An optional; `element` is what it holds if it holds anything (None: unknown)."""
+
+    element: TensorType | SequenceType | None
+
+    def __str__(self) -> str:
+        return f"optional({'?' if self.element is None else self.element})"
+
+
+Type = TensorType | SequenceType | OptionalType

@@ -1,0 +1,122 @@
+"""How the tests of lowering rules export a call, run it in onnxruntime and compare it with eager."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from exporter import Program, export
+
+_TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call: `function(*inputs)`; `inputs` are made anew by each test from the same seed.
+
+    `ops`, where it is given, is what the static graph must consist of, as `"Concat Relu"`.
+    `dynamic` is False for a call that eager itself takes at no other size.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    inputs: Callable[[], Sequence[Any]]
+    ops: str | None = None
+    dynamic: bool = True
+    opset_version: int = 18
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def cases(*rows: Case) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test once for each case."""
+    return pytest.mark.parametrize("case", rows, ids=[row.name for row in rows])
+
+
+def check(case: Case, *, dynamic: bool = False) -> Program | None:
+    """Export the case, statically or with every dim above 1 dynamic, run it, and compare with eager.
+
+    A dynamic export runs at the example's sizes and with every dynamic dim larger by 2.
+    """
+    torch.manual_seed(0)
+    inputs = tuple(case.inputs())
+    shapes = None
+    if dynamic:
+        shapes = tuple(
+            {d: torch.export.Dim.DYNAMIC for d, n in enumerate(t.shape) if n > 1} if isinstance(t, torch.Tensor) else None
+            for t in inputs
+        )
+        if not case.dynamic or not any(shapes):
+            return None
+    module = _Module(case.function).eval()
+    program = export(module, inputs, dynamic_shapes=shapes, opset_version=case.opset_version, **case.options)
+    assert program.model.opset_imports[""] == case.opset_version
+    session = session_of(program)
+    compare(session, case.function, inputs)
+    if dynamic:
+        compare(session, case.function, tuple(_grown(t) for t in inputs))
+    elif case.ops is not None:
+        assert ops(program) == case.ops
+    return program
+
+
+def ops(program: Program) -> str:
+    """The op types of the main graph, in order, in one line."""
+    return " ".join(node.op_type for node in program.model.graph)
+
+
+def session_of(program: Program) -> onnxruntime.InferenceSession:
+    """The program in onnxruntime, on the CPU, its graph as it was exported."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    return onnxruntime.InferenceSession(
+        program.to_proto().SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def compare(session: onnxruntime.InferenceSession, function: Callable[..., Any], inputs: Sequence[Any]) -> None:
+    """Run both and compare shapes, dtypes and values of every result."""
+    tensors = [t for t in inputs if isinstance(t, torch.Tensor)]
+    given = {i.name: t.numpy() for i, t in zip(session.get_inputs(), tensors, strict=True)}
+    actual = session.run(None, given)
+    expected = function(*(t.clone() if isinstance(t, torch.Tensor) else t for t in inputs))
+    expected = [e for e in torch.utils._pytree.tree_leaves(expected) if e is not None]
+    assert len(actual) == len(expected)
+    for got, want in zip(actual, expected, strict=True):
+        want = torch.as_tensor(want)
+        if want.is_complex():
+            want = torch.view_as_real(want.resolve_conj())
+        assert tuple(got.shape) == tuple(want.shape)
+        assert got.dtype == want.numpy().dtype
+        if want.is_floating_point():
+            tolerance = _TOLERANCES[want.dtype]
+            finite = want.double()[want.isfinite()].abs()
+            scale = max(1.0, float(finite.max())) if finite.numel() else 1.0
+            np.testing.assert_allclose(got, want.numpy(), rtol=tolerance, atol=tolerance * scale * 0.1)
+        else:
+            np.testing.assert_array_equal(got, want.numpy())
+
+
+class _Module(torch.nn.Module):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.function(*inputs)
+
+
+def _grown(tensor: Any) -> Any:
+    """Every dim above 1 larger by 2, the values taken from the old ones."""
+    if not isinstance(tensor, torch.Tensor):
+        return tensor
+    for dim, size in enumerate(tensor.shape):
+        if size > 1:
+            tensor = tensor.index_select(dim, torch.arange(size + 2) % size)
+    return tensor
