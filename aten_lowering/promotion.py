@@ -15,7 +15,7 @@ from aten_lowering.dtypes import is_float, torch_promotion
 from aten_lowering.quotients import Quotient, number
 from shape_inference import Dim
 
-__all__ = ["float_type", "numeric", "promoted", "result_type"]
+__all__ = ["Operand", "as_value", "float_type", "numeric", "promoted", "result_type", "standing_for"]
 
 Operand = Value | Dim | Quotient | int | float | bool
 
@@ -52,6 +52,13 @@ def float_type(operands: Sequence[Operand]) -> ir.DataType:
     """The dtype of a result that is never an integer: float32 where the operands are integers."""
     kind = result_type(*operands)
     return kind if is_float(kind) else ir.DataType.FLOAT
+
+
+def standing_for(number: Operand) -> Operand:
+    """What counts in promotion for the number of a Scalar argument: of `tensor.item()` only its category."""
+    if not isinstance(number, Value):
+        return number
+    return (True, 1, 1.0)[_category(dtype(number))]
 
 
 def as_value(op: Builder, operand: Operand, wanted: ir.DataType) -> Value:

@@ -11,7 +11,7 @@ from exporter.capture.graph import CapturedGraph
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.recorder import Recorder
 from exporter.capture.sizes import SizeNode
-from exporter.capture.torch_internals import compiling, decomposition_of, size_from_node
+from exporter.capture.torch_internals import above_autograd, compiling, decomposition_of, size_from_node
 
 
 def decompose(node: fx.Node) -> CapturedGraph | None:
@@ -23,7 +23,7 @@ def decompose(node: fx.Node) -> CapturedGraph | None:
     if function is None:
         return None
     recorder = Recorder({}, HANDLERS)
-    with torch.inference_mode(), compiling():
+    with above_autograd(), compiling():
         args = [_stand_in(recorder, argument) for argument in node.args]
         kwargs = {name: _stand_in(recorder, argument) for name, argument in node.kwargs.items()}
         with recorder:

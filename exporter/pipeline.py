@@ -14,12 +14,14 @@ from exporter.capture import capture_model
 from exporter.capture.graph import CapturedGraph
 from exporter.errors import InputError
 from exporter.optimization import optimize
-from exporter.program import ExportReport, Program
+from exporter.program import Program
+from exporter.report import no_garbage_collection, raise_decided, timeline
 from exporter.results import name_outputs
 from exporter.signature import Signature
 from exporter.translation import Translator
 
 OPSETS = range(17, 25)
+Call = tuple[tuple[Any, ...], dict[str, Any]]
 # The first release of ONNX with each opset, and so what a runtime of that age reads.
 _IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12}
 
@@ -35,13 +37,17 @@ def export(
     opset_version: int = 18,
     capture: str = "auto",
     lowerings: Mapping[Any, Callable[..., Any]] | None = None,
+    sizes: Mapping[str, int] | None = None,
+    strict: bool = False,
+    allow_fixed: bool = False,
 ) -> Program:
     """Export a model to ONNX, without running it on real data.
 
     Args:
         model: a module, a `GraphModule`, an `ExportedProgram` or a function.
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments; each
-            may be any structure of tensors and constants.  Constants become part of the model.
+            may be any structure of tensors and constants.  Constants become part of the model.  A list of
+            such tuples or dicts is several examples: dims whose sizes differ are dynamic.
         kwargs: keyword arguments, beside positional ones.
         dynamic_shapes: which dims are open, by the names of the arguments: `{"x": {0: "batch"}}`.
             Equal names mean equal sizes; `torch.export.Dim` works too.
@@ -50,6 +56,10 @@ def export(
         opset_version: the opset that the model will have, 17 to 24.
         capture: "record", "symbolic_trace", "compile", "export", or "auto", which tries them in turn.
         lowerings: overload -> a rule of yours, before ours.
+        sizes: name of a dynamic dim -> the size to fix it at.
+        strict: whether Python code that decides by a dynamic size is an error; else the example's answer
+            holds, and the report has the constraint.
+        allow_fixed: whether a dynamic dim that Python code needs as a number becomes static; else an error.
 
     Returns:
         The program: `save` it, `validate` it.
@@ -57,17 +67,23 @@ def export(
     Raises:
         ExportError: see `exporter.errors` for its kinds.
     """
-    args, keywords = _arguments(example_inputs, kwargs)
-    rules = _rules(lowerings)
     _check_opset(opset_version)
-    report = ExportReport()
-    captured, signature = capture_model(
-        model, args, keywords, capture=capture, report=report, dynamic_shapes=dynamic_shapes,
-        input_names=input_names, output_names=output_names,
-    )  # fmt: skip
-    onnx_model = translate(captured, signature, rules, opset_version)
-    report.passes = dict(optimize(onnx_model))
-    return Program(onnx_model, report, signature, model)
+    (args, keywords), *others = _calls(example_inputs, kwargs)
+    rules = _rules(lowerings)
+    with timeline() as report, no_garbage_collection():
+        with report.phase("capture"):
+            captured, signature, report.rejected = capture_model(
+                model, args, keywords, capture=capture, allow_fixed=allow_fixed, dynamic_shapes=dynamic_shapes,
+                sizes=sizes, other_calls=others, input_names=input_names, output_names=output_names,
+            )  # fmt: skip
+            report.describe(captured)
+        if strict and captured.constraints:
+            raise_decided(captured.constraints)
+        with report.phase("translation"):
+            onnx_model = translate(captured, signature, rules, opset_version)
+        with report.phase("optimization"):
+            report.passes = dict(optimize(onnx_model))
+    return Program(onnx_model, report, signature, captured, model)
 
 
 def translate(
@@ -90,13 +106,21 @@ def translate(
     return model
 
 
-def _arguments(example_inputs: Any, kwargs: Mapping[str, Any] | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _calls(example_inputs: Any, kwargs: Mapping[str, Any] | None) -> list[Call]:
+    """The example calls: one, or several where `example_inputs` is a list of tuples or of dicts."""
+    several = isinstance(example_inputs, list) and len(example_inputs) > 1
+    if several and (all(type(e) is tuple for e in example_inputs) or all(type(e) is dict for e in example_inputs)):
+        return [_call(example, kwargs) for example in example_inputs]
+    return [_call(example_inputs, kwargs)]
+
+
+def _call(example: Any, kwargs: Mapping[str, Any] | None) -> Call:
     keywords = dict(kwargs or {})
-    if isinstance(example_inputs, Mapping) and all(isinstance(name, str) for name in example_inputs):
-        return (), {**example_inputs, **keywords}
-    if isinstance(example_inputs, (tuple, list)) and not hasattr(example_inputs, "_fields"):
-        return tuple(example_inputs), keywords
-    return (example_inputs,), keywords
+    if isinstance(example, Mapping) and all(isinstance(name, str) for name in example):
+        return (), {**example, **keywords}
+    if isinstance(example, (tuple, list)) and not hasattr(example, "_fields"):
+        return tuple(example), keywords
+    return (example,), keywords
 
 
 def _rules(lowerings: Mapping[Any, Callable[..., Any]] | None) -> RuleRegistry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,31 +11,12 @@ import onnx
 import onnx_ir as ir
 
 from exporter import serialization
+from exporter.capture.graph import CapturedGraph
+from exporter.report import ExportReport
 from exporter.signature import Signature
 
 if TYPE_CHECKING:
     from exporter.validation import ValidationReport
-
-
-@dataclass
-class ExportReport:
-    """How an export went.
-
-    Attributes:
-        capture: the front end that was used.
-        rejected: front end -> why it was not used.
-        decisions: what Python code decided by dynamic sizes, one line each.
-        mutated: buffers that the model writes to, by name.
-        passes: optimization pass -> how many rewrites it made.
-        seconds: phase -> its time.
-    """
-
-    capture: str = ""
-    rejected: dict[str, str] = field(default_factory=dict)
-    decisions: list[str] = field(default_factory=list)
-    mutated: list[str] = field(default_factory=list)
-    passes: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,12 +27,14 @@ class Program:
         model: the ONNX model, whose weights are read when it is written.
         report: how the export went.
         signature: names, structures and dynamic dims of inputs and results.
+        captured: the graph of ATen overloads that was translated.
         reference: the eager callable that was exported.
     """
 
     model: ir.Model
     report: ExportReport
     signature: Signature
+    captured: CapturedGraph
     reference: Callable[..., Any]
 
     def save(self, path: str | Path, *, external_data: bool | None = None) -> Path:

@@ -23,12 +23,12 @@ def save(model: ir.Model, path: Path, *, external_data: bool | None = None) -> P
         SaveError: the path cannot be written, the disk is full, or the model is too large for one file.
     """
     path = Path(path)
-    weight_bytes = sum(tensor.nbytes for tensor in _tensors(model))
+    size = weight_bytes(model)
     if external_data is None:
-        external_data = weight_bytes > _PROTOBUF_LIMIT
-    elif not external_data and weight_bytes > _PROTOBUF_LIMIT:
+        external_data = size > _PROTOBUF_LIMIT
+    elif not external_data and size > _PROTOBUF_LIMIT:
         raise SaveError(
-            f"{path}: one ONNX file holds at most 2 GB, got {weight_bytes / 2**30:.1f} GB of weights",
+            f"{path}: one ONNX file holds at most 2 GB, got {size / 2**30:.1f} GB of weights",
             hint="leave external_data at None or True",
         )
     if path.is_dir():
@@ -53,10 +53,10 @@ def _temporary_folder(parent: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
-    for value in model.graph.initializers.values():
-        if value.const_value is not None:
-            yield value.const_value
+def weight_bytes(model: ir.Model) -> int:
+    """The bytes of all weights of the main graph."""
+    values = (value.const_value for value in model.graph.initializers.values())
+    return sum(tensor.nbytes for tensor in values if tensor is not None)
 
 
 def _write(model: ir.Model, path: Path, *, external: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,10 @@ import torch
 
 from exporter import structures
 from exporter.errors import InputError
+from shape_inference import Dim, symbol
 
 Shape = tuple[int, ...]
+Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Signature:
     Attributes:
         leaves: the flattened arguments: tensors, and constants of any kind.
         input_names: a name for each leaf, as it will stand in the ONNX model.
+        positional_names: the parameters that the positional arguments go to.
         dims: for each leaf, axis -> the dynamic dim.
         sample_sizes: name of a dynamic dim -> its sizes while recording, the example's first.
         output_names: a name for each flattened result, once it is known.
@@ -53,19 +56,27 @@ class Signature:
         dynamic_shapes: Any = None,
         input_names: Sequence[str] | None = None,
         output_names: Sequence[str] | None = None,
+        sizes: Mapping[str, int] | None = None,
+        other_calls: Sequence[Call] = (),
     ) -> None:
         """Flatten the arguments of a call.
+
+        `sizes` fixes dynamic dims at sizes of their own.  `other_calls` are further examples: where a
+        size differs from the first, the dim is dynamic.
 
         Raises:
             InputError: names or dynamic dims do not fit the arguments.
         """
         self._structure = (tuple(args), dict(kwargs))
-        parameters = _parameter_names(function, args, kwargs)
+        self.positional_names = parameters = _parameter_names(function, args, kwargs)
         found = list(structures.flatten(self._structure))
         self.leaves = [leaf for _, leaf in found]
         self.paths = [(parameters[path[1]] if path[0] == 0 else path[1], *path[2:]) for path, _ in found]
         self.input_names = _names(self.paths, self.leaves, input_names)
+        if other_calls:
+            dynamic_shapes = _differing_dims(self, other_calls, dynamic_shapes)
         self.dims = _dynamic_dims(self, dynamic_shapes, parameters)
+        self._freeze(sizes or {})
         self.sample_sizes: dict[str, tuple[int, ...]] = {}
         self.output_names: list[str] = []
         self._wanted_output_names = output_names
@@ -93,7 +104,7 @@ class Signature:
             InputError: there are not as many results as output names.
         """
         found = [(path, leaf) for path, leaf in structures.flatten(result) if leaf is not None]
-        found = [(p, leaf) for p, leaf in found if _is_value(leaf)]
+        found = [(p, leaf) for p, leaf in found if is_value(leaf)]
         wanted = self._wanted_output_names
         if wanted is not None and len(wanted) > len(found):
             raise InputError(
@@ -113,6 +124,30 @@ class Signature:
             tuple(self.sample_sizes[dims[a].name][i] if a in dims else n for a, n in enumerate(shape))
             for i in range(count)
         ]
+
+    def fix(self, names: Collection[str]) -> None:
+        """Make dims static, at the sizes of the example."""
+        self.dims = [{a: dim for a, dim in dims.items() if dim.name not in names} for dims in self.dims]
+        self.choose_samples(0)
+
+    def symbols(self) -> dict[str, Dim]:
+        """Name of each dynamic dim -> its symbol."""
+        dims = [dim for dims in self.dims for dim in dims.values()]
+        return {dim.name: symbol(dim.name, minimum=dim.minimum, maximum=dim.maximum) for dim in dims}
+
+    def _freeze(self, sizes: Mapping[str, int]) -> None:
+        known = {dim.name for dims in self.dims for dim in dims.values()}
+        for name in sizes:
+            if name not in known:
+                raise InputError(
+                    f"sizes: there is no dynamic dim {name!r}", hint=f"the dims are {', '.join(sorted(known)) or 'none'}"
+                )
+        for i, (leaf, dims) in enumerate(zip(self.leaves, self.dims, strict=True)):
+            for axis, dim in dims.items():
+                if dim.name in sizes:
+                    leaf = resized(leaf, axis, sizes[dim.name])
+            self.leaves[i] = leaf
+        self.dims = [{a: dim for a, dim in dims.items() if dim.name not in sizes} for dims in self.dims]
 
     def unify_equal_sizes(self) -> bool:
         """Take automatic dims of one size for the same dim; whether that changed anything."""
@@ -170,7 +205,8 @@ def _others(size: int, step: int, dim: DynamicDim, offsets: tuple[int, int], use
     return others
 
 
-def _is_value(leaf: Any) -> bool:
+def is_value(leaf: Any) -> bool:
+    """Whether a leaf of a result becomes an output of the model: a tensor or a number."""
     numbers = (torch.Tensor, int, float, bool, torch.SymInt, torch.SymFloat, torch.SymBool)
     return isinstance(leaf, numbers)
 
@@ -244,6 +280,39 @@ def _distinct(names: Sequence[str], taken: Sequence[str]) -> list[str]:
         used.add(free)
         distinct.append(free)
     return distinct
+
+
+def resized(tensor: torch.Tensor, axis: int, size: int) -> torch.Tensor:
+    """The tensor with one axis cut or repeated to a size."""
+    old = tensor.shape[axis]
+    if not old:
+        shape = list(tensor.shape)
+        shape[axis] = size
+        return torch.zeros(shape, dtype=tensor.dtype, device=tensor.device)
+    return tensor.index_select(axis, torch.arange(size, device=tensor.device) % old)
+
+
+def _differing_dims(signature: Signature, calls: Sequence[Call], spec: Any) -> dict[str, dict[int, str]]:
+    """The dims that differ between examples, dims of equal sizes in all of them under one name."""
+    if spec is not None:
+        raise InputError("dynamic_shapes: must be left out where several example inputs tell the dynamic dims")
+    examples = [[leaf for _, leaf in structures.flatten((tuple(args), dict(kwargs)))] for args, kwargs in calls]
+    names: dict[tuple[int, ...], str] = {}
+    shapes: dict[str, dict[int, str]] = {}
+    for i, leaf in enumerate(signature.leaves):
+        others = [example[i] if i < len(example) else None for example in examples]
+        if not isinstance(leaf, torch.Tensor):
+            continue
+        if any(not isinstance(other, torch.Tensor) or other.ndim != leaf.ndim for other in others):
+            raise InputError(
+                f"example_inputs: {signature.input_names[i]} must be a tensor of {leaf.ndim} dims in every example"
+            )
+        for axis in range(leaf.ndim):
+            sizes = (leaf.shape[axis], *(other.shape[axis] for other in others))
+            if len(set(sizes)) > 1:
+                name = names.setdefault(sizes, f"{signature.input_names[i]}_dim_{axis}")
+                shapes.setdefault(signature.input_names[i], {})[axis] = name
+    return shapes
 
 
 def _dynamic_dims(signature: Signature, spec: Any, parameters: Sequence[str]) -> list[dict[int, DynamicDim]]:

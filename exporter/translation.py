@@ -20,7 +20,7 @@ from exporter.capture.tensors import Spec
 from exporter.decomposition import decompose
 from exporter.signature import Signature
 from exporter.weights import weight
-from shape_inference import Size, TensorType, symbol
+from shape_inference import Size, TensorType
 
 aten = torch.ops.aten
 
@@ -40,14 +40,11 @@ class Translator:
 
     def inputs(self, signature: Signature) -> list[Value]:
         """The inputs of the ONNX graph, with the names of their dynamic dims."""
-        values = []
+        values, symbols = [], signature.symbols()
         for index in signature.tensor_indices:
             name = signature.input_names[index]
             leaf, dynamic = signature.leaves[index], signature.dims[index]
-            shape: list[Size] = [
-                symbol(dynamic[a].name, minimum=dynamic[a].minimum, maximum=dynamic[a].maximum) if a in dynamic else n
-                for a, n in enumerate(leaf.shape)
-            ]  # fmt: skip
+            shape: list[Size] = [symbols[dynamic[a].name] if a in dynamic else n for a, n in enumerate(leaf.shape)]
             if leaf.is_complex():
                 shape.append(2)
             self.op.unique(name)
@@ -73,23 +70,25 @@ class Translator:
     def _find_missing(self, live: Sequence[fx.Node]) -> None:
         missing: dict[str, list[str]] = {}
         for node in live:
-            self._check(node, str(node.meta.get("source") or "the model"), missing)
+            if not self._is_covered(node, ()):
+                missing.setdefault(str(node.target), []).append(str(node.meta.get("source") or "the model"))
         if missing:
             raise MissingRuleError(missing)
 
-    def _check(self, node: fx.Node, source: str, missing: dict[str, list[str]]) -> None:
-        if node.op != "call_function" or node.target in SIZE_FUNCTIONS or node.target in _OWN:
-            return
-        if self.rules.find(node.target) is not None or node in self._decomposed:
-            return
-        pieces = decompose(node)
-        if pieces is None:
-            missing.setdefault(str(node.target), []).append(source)
-            return
-        self._decomposed[node] = pieces
+    def _is_covered(self, node: fx.Node, above: tuple[Any, ...]) -> bool:
+        """Whether the node's target has a rule, or decomposes into some that have; `above` are under way."""
+        target: Any = node.target
+        if node.op != "call_function" or target in SIZE_FUNCTIONS or target in _OWN:
+            return True
+        if self.rules.find(target) is not None:
+            return True
+        if target in above or (pieces := decompose(node)) is None:
+            return False
         outputs = [item for item in pieces.outputs if isinstance(item, fx.Node)]
-        for piece in live_nodes(pieces.graph, outputs):
-            self._check(piece, source, missing)
+        if not all(self._is_covered(piece, (*above, target)) for piece in live_nodes(pieces.graph, outputs)):
+            return False
+        self._decomposed[node] = pieces
+        return True
 
     def _run(self, captured: CapturedGraph, live: Sequence[fx.Node], inputs: Sequence[Any]) -> list[Any]:
         values: dict[fx.Node, Any] = {}

@@ -149,7 +149,9 @@ def attempt(run: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def short(error: BaseException) -> str:
-    """Say what went wrong, in one line."""
+    """Say what went wrong at the bottom of it, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:100]
 

@@ -10,12 +10,12 @@ import json
 import statistics
 import time
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 STARTED = time.perf_counter()
 
-import bench  # noqa: E402  (the clock of a fresh process starts before its imports)
-import typer  # noqa: E402
+import bench
+import typer
 
 
 def main(
@@ -90,15 +90,20 @@ def measure_fresh(names: list[str], rounds: int, dynamic: bool) -> None:
     ratios = []
     flags = ["--dynamic"] if dynamic else []
     for name in names:
-        results: dict[str, list[dict[str, float]]] = {"ours": [], "torch": []}
+        results: dict[str, list[Any]] = {"ours": [], "torch": []}
         for _ in range(rounds):
             for kind, found in results.items():
-                found.append(bench.child(__file__, name, "--child", kind, *flags))
+                found.append(bench.attempt(bench.child, __file__, name, "--child", kind, *flags))
+        failures = [result for found in results.values() for result in found if isinstance(result, Exception)]
+        if failures:
+            report.add(name, bench.short(failures[0]), "", "", "", "")
+            continue
         totals = {kind: statistics.median(r["total"] for r in found) for kind, found in results.items()}
         imports = {kind: statistics.median(r["imports"] for r in found) for kind, found in results.items()}
         ratios.append(totals["torch"] / totals["ours"])
         report.add(name, totals["ours"], imports["ours"], totals["torch"], imports["torch"], f"{ratios[-1]:.1f}")
-    report.note(f"Geometric mean {bench.geometric_mean(ratios):.1f}, minimum {min(ratios):.1f}.")
+    if ratios:
+        report.note(f"Geometric mean {bench.geometric_mean(ratios):.1f}, minimum {min(ratios):.1f}.")
     report.finish()
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from shape_inference.dims import Dim, Size, at_least, same
+from shape_inference.dims import Dim, Size, at_least, divisible, larger, same
 from shape_inference.types import MAX_CONTENT, Content, TensorType
 
 __all__ = [
+    "FLOATS",
     "INTEGERS",
     "array_of",
     "compare",
@@ -36,11 +37,7 @@ INTEGERS = frozenset(
         ir.DataType.UINT8,
     }
 )
-_FLOATS = {
-    ir.DataType.FLOAT: np.float32,
-    ir.DataType.DOUBLE: np.float64,
-    ir.DataType.FLOAT16: np.float16,
-}
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16})
 
 
 def static_shape(shape: tuple[Size, ...] | None) -> tuple[int, ...] | None:
@@ -82,7 +79,7 @@ def tensor_content(tensor: ir.TensorProtocol) -> Content | None:
     if tensor.size > MAX_CONTENT:
         return None
     dtype = tensor.dtype
-    if dtype in INTEGERS or dtype in _FLOATS or dtype == ir.DataType.BOOL:
+    if dtype in INTEGERS or dtype in FLOATS or dtype == ir.DataType.BOOL:
         return tuple(tensor.numpy().reshape(-1).tolist())
     return None
 
@@ -149,15 +146,13 @@ _PLAIN: dict[str, Callable[[Any, Any], bool]] = {
 
 def truncated_div(a: Any, b: Any) -> Any:
     """Integer division that rounds toward zero, as ONNX does."""
-    if isinstance(a, float) or isinstance(b, float):
-        return a / b
     if isinstance(a, int) and isinstance(b, int):
         return a // b if (a >= 0) == (b > 0) else -(-a // b)
-    if at_least(b, 1) and at_least(a, 0):
+    if isinstance(b, int) and b < 0:
+        a, b = -a, -b
+    if not at_least(b, 1):
+        quotient = a // b
+        return quotient if divisible(a, b) else None
+    if at_least(a, 0):
         return a // b
-    if isinstance(b, int) and b < 0 and at_least(a, 0):
-        return -(a // -b)
-    if isinstance(b, int) and at_least(-a, 0):
-        return -(-a // b)
-    quotient = a // b
-    return quotient if same(quotient * b, a) else None
+    return larger(a, 0) // b - larger(-a, 0) // b

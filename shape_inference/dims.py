@@ -127,7 +127,7 @@ class Dim(ir.SymbolicDim):
 
     # -- arithmetic ------------------------------------------------------------------------
 
-    def __add__(self, other: Any) -> Size:
+    def __add__(self, other: Any) -> Size:  # type: ignore[override]  # what is constant is an int here
         if isinstance(other, int):
             if other == 0:
                 return self
@@ -153,12 +153,12 @@ class Dim(ir.SymbolicDim):
         self._added[key] = (other, result)
         return result
 
-    __radd__ = __add__
+    __radd__ = __add__  # type: ignore[assignment]  # as above
 
     def __neg__(self) -> Dim:
         return _make({monomial: -factor for monomial, factor in self._terms.items()})  # type: ignore[return-value]  # not constant, so its negative is not
 
-    def __sub__(self, other: Any) -> Size:
+    def __sub__(self, other: Any) -> Size:  # type: ignore[override]  # as above
         if isinstance(other, int):
             return self + -other
         if type(other) is not Dim:
@@ -167,10 +167,10 @@ class Dim(ir.SymbolicDim):
             return 0
         return _make(_sum(self._terms, other._terms, -1))
 
-    def __rsub__(self, other: Any) -> Size:
-        return -self + other
+    def __rsub__(self, other: Any) -> Size:  # type: ignore[override]  # as above
+        return -self + other if isinstance(other, int) else NotImplemented
 
-    def __mul__(self, other: Any) -> Size:
+    def __mul__(self, other: Any) -> Size:  # type: ignore[override]  # as above
         if isinstance(other, int):
             if other == 1:
                 return self
@@ -192,9 +192,9 @@ class Dim(ir.SymbolicDim):
         self._multiplied[key] = (other, result)
         return result
 
-    __rmul__ = __mul__
+    __rmul__ = __mul__  # type: ignore[assignment]  # as above
 
-    def __floordiv__(self, other: Any) -> Size:
+    def __floordiv__(self, other: Any) -> Size:  # type: ignore[override]  # as above
         if isinstance(other, int):
             key = other
         elif type(other) is Dim:
@@ -211,7 +211,7 @@ class Dim(ir.SymbolicDim):
     def __rfloordiv__(self, other: Any) -> Size:
         return _floordiv(other, self) if isinstance(other, int) else NotImplemented
 
-    def __mod__(self, other: Any) -> Size:
+    def __mod__(self, other: Any) -> Size:  # type: ignore[override]  # as above
         if not isinstance(other, int) and type(other) is not Dim:
             return NotImplemented
         return self - (self // other) * other
@@ -271,9 +271,7 @@ class Dim(ir.SymbolicDim):
             text = self._text = _text(self)
         return text
 
-    @property
-    def _value(self) -> str:  # type: ignore[override]  # the base class reads its slot: here it is computed
-        return self.value
+    _value = value  # type: ignore[assignment]  # a slot of the base class, here computed
 
     @property
     def _expr(self) -> Any:
@@ -668,7 +666,7 @@ def _divided_by_int_positive(a: Size, k: int) -> Size:
 
 
 def _divided_by_dim(a: Size, b: Dim) -> Size:
-    """a // b: exact quotients and common factors go (b is not 0, or a // b has no value)."""
+    """Divide: exact quotients and common factors go (b is not 0, or a // b has no value)."""
     a_terms, b_terms = _terms_of(a), b._terms
     if b_terms[_leading(b_terms)] < 0:
         return _floordiv(-a, -b)
@@ -1118,38 +1116,48 @@ def _text(dim: Dim, *, full: bool = False) -> str:
     factor = math.gcd(*terms.values()) if shared else 1
     if len(terms) > 1 and shared:
         inner = _make({_without(m, shared) or (): f // factor for m, f in terms.items()})
-        sign = {m: f for m, f in {shared: factor}.items()}
-        return f"{_sum_text(sign, full)}*({_sum_text(_terms_of(inner), full)})"
+        outside = _monomial_text(shared, full)
+        scale = "" if factor == 1 else f"{factor}*"
+        return f"{scale}{outside}*({_sum_text(_terms_of(inner), full)})"
     return _sum_text(terms, full)
 
 
 def _sum_text(terms: _Terms, full: bool) -> str:
     mods, rest = _mods(terms)
-    parts = [(factor, _monomial_text(monomial, full)) for monomial, factor in _ordered(rest)]
-    mod_parts = [
-        (factor, f"({_factor_text(atom.args[0], full)} % {_factor_text(atom.args[1], full)})")
-        for factor, atom in mods
-    ]
-    parts = sorted([p for p in parts if p[1]] + mod_parts, key=lambda part: part[0] < 0)
-    if () in rest:
-        parts.append((rest[()], ""))
-    if len(parts) > 1 and parts[0][0] < 0 and parts[-1][0] > 0:
-        parts.insert(0, parts.pop())
-    if len(parts) == 1 and len(mod_parts) == 1 and parts[0][0] == 1:
-        return parts[0][1][1:-1]
+    parts = [(factor, _monomial_text(monomial, full)) for monomial, factor in _ordered(rest) if monomial]
+    for factor, atom in mods:
+        parts.append((factor, f"({_factor_text(atom.args[0], full)} % {_factor_text(atom.args[1], full)})"))
+    parts.sort(key=lambda part: part[0] < 0)
+    constant = rest.get((), 0)
+    if constant > 0 and parts and parts[0][0] < 0:
+        parts.insert(0, (constant, ""))
+    elif constant or not parts:
+        parts.append((constant, ""))
     pieces: list[str] = []
     for factor, text in parts:
         magnitude = abs(factor)
-        word = str(magnitude) if not text else text if magnitude == 1 else f"{magnitude}*{text}"
-        if not pieces:
-            pieces.append(f"-{word}" if factor < 0 else word)
+        if not text:
+            word = str(magnitude)
+        elif magnitude != 1:
+            word = f"{magnitude}*{text}"
         else:
-            pieces.append(f"{'-' if factor < 0 else '+'} {word}")
-    if len(pieces) == 1 and len(parts) == 1 and parts[0][0] == 1 and len(terms) == 1:
-        ((monomial, _),) = terms.items()
-        if len(monomial) == 1 and monomial[0].kind == "floordiv":
-            return _atom_text(monomial[0], full)
+            # A sum binds less than // and %, a unary minus binds more.
+            word = text[1:-1] if _is_division(text) and (pieces or factor > 0) else text
+        sign = ("-" if factor < 0 else "") if not pieces else ("- " if factor < 0 else "+ ")
+        pieces.append(sign + word)
     return " ".join(pieces)
+
+
+def _is_division(text: str) -> bool:
+    """Whether a text is one division in parentheses, rather than a product."""
+    if not text.startswith("("):
+        return False
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0:
+            return place == len(text) - 1
+    return False
 
 
 def _monomial_text(monomial: _Monomial, full: bool) -> str:
@@ -1192,7 +1200,7 @@ def _factor_text(size: Size, full: bool = False) -> str:
     return f"({text})"
 
 
-def _restore(text: str, ranges: tuple[tuple[str, int, int | None], ...]) -> Size:
+def _restore(text: str, ranges: tuple[tuple[str, int | None, int | None], ...]) -> Size:
     names = {name: symbol(name, minimum=low, maximum=high) for name, low, high in ranges}
     return parse(text, names)
 

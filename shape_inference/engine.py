@@ -61,7 +61,9 @@ def infer_call(
     return types[:output_count] if len(types) > output_count else types
 
 
-def _as_typed(graph: ir.Graph, inputs: Sequence[Type | None]) -> tuple[Type | None, ...]:
+def _as_typed(
+    graph: ir.Graph, inputs: Sequence[Type | None], dead: bool
+) -> tuple[Type | None, ...]:
     """The outputs of a graph whose values are typed already."""
     return tuple([type_of(value, _unnamed) for value in graph.outputs])
 

@@ -113,9 +113,7 @@ class _Inference:
             return list(given)
         if value.shape is None:
             return None
-        return [
-            dim if isinstance(dim, (int, Dim)) else dim.value for dim in value.shape
-        ]
+        return [dim if isinstance(dim, (int, Dim)) else dim.value for dim in value.shape]
 
     def _input_dim(self, dim: Any, name: str, bound: Mapping[str, int]) -> Size:
         if isinstance(dim, str):
@@ -280,13 +278,17 @@ class _Inference:
                 attributes[name] = source.value
         return attributes
 
-    def _body(self, graph: ir.Graph, inputs: Sequence[Type | None]) -> tuple[Type | None, ...]:
+    def _body(
+        self, graph: ir.Graph, inputs: Sequence[Type | None], dead: bool
+    ) -> tuple[Type | None, ...]:
         """Type a graph attribute for these inputs."""
-        outer = self._node
+        saved = self._node, self._errors, self._strict
+        if dead:
+            self._errors, self._strict = [], False
         for value, given in zip(graph.inputs, inputs, strict=False):
             self._types[value] = type_of(value, self.fresh) if given is None else given
         self._graph(graph)
-        self._node = outer
+        self._node, self._errors, self._strict = saved
         return tuple([self._outcome(value) for value in graph.outputs])
 
     def _outcome(self, value: ir.Value) -> Type | None:

@@ -19,8 +19,9 @@ __all__ = ["UNKNOWN", "Call", "NotTyped", "Rule", "Run", "infers", "registered",
 UNKNOWN = TensorType(ir.DataType.UNDEFINED, None)
 
 
-# Runs a graph attribute: its outputs' types from its inputs' types.
-Run = Callable[[ir.Graph, Sequence[Type | None]], tuple[Type | None, ...]]
+# Runs a graph attribute: its outputs' types from its inputs' types; what is wrong in a graph
+# that is never executed (the last argument) is no error.
+Run = Callable[[ir.Graph, Sequence[Type | None], bool], tuple[Type | None, ...]]
 
 
 class NotTyped(Exception):  # noqa: N818  # it is no error: it says that too little is known
@@ -87,7 +88,7 @@ class Call:
         """The type of an input that must be there, and be a tensor."""
         value = self.inputs[index] if index < len(self.inputs) else None
         if value.__class__ is TensorType:
-            return value  # type: ignore[return-value]  # its class was compared
+            return value
         if value is None:
             raise NotTyped
         self.fail(f"input {index} must be a tensor", value)
@@ -169,7 +170,9 @@ def infers(*op_types: str, domain: str = "", since: int = 1) -> Callable[[Rule],
         for op_type in op_types:
             versions, rules = _rules.setdefault((domain, sys.intern(op_type)), ([], []))
             if since in versions:
-                raise ValueError(f"{domain or 'ai.onnx'}.{op_type} has a rule since {since} already")
+                raise ValueError(
+                    f"{domain or 'ai.onnx'}.{op_type} has a rule since {since} already"
+                )
             position = bisect_right(versions, since)
             versions.insert(position, since)
             rules.insert(position, rule)

@@ -1,4 +1,4 @@
-"""The types that inference deals in: tensors with their contents where known, sequences, optionals."""
+"""The types that inference deals in: tensors, with contents where known, sequences, optionals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ MAX_CONTENT = 64
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """A tensor: its element type, its shape (None: the rank is unknown) and, if small, its contents."""
+    """A tensor.
+
+    Attributes:
+        dtype: The type of its elements.
+        shape: Its sizes; None where the rank is unknown.
+        content: Its elements in row-major order where each of them is known, else None.
+    """
 
     dtype: ir.DataType
     shape: tuple[Size, ...] | None
@@ -31,9 +37,17 @@ class TensorType:
 
 @dataclass(frozen=True, slots=True)
 class SequenceType:
-    """A sequence; `element` is what every element is (None: unknown)."""
+    """A sequence.
+
+    Attributes:
+        element: What every element is; None where it is unknown.
+        length: How many elements there are; None where it is unknown.
+        varying: The symbols in `element` whose values differ from element to element.
+    """
 
     element: TensorType | SequenceType | OptionalType | None
+    length: Size | None = None
+    varying: frozenset[Dim] = frozenset()
 
     def __str__(self) -> str:
         return f"sequence({'?' if self.element is None else self.element})"

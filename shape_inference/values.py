@@ -24,10 +24,10 @@ def shape_of(
         return None
     dims: list[Size] = []
     for dim in shape:
-        if dim.__class__ is int or dim.__class__ is Dim:
-            dims.append(dim)  # type: ignore[arg-type]  # its class was compared
-        elif isinstance(dim, int):
-            dims.append(int(dim))
+        if isinstance(dim, int):
+            dims.append(dim)
+        elif dim.__class__ is Dim:
+            dims.append(dim)
         elif dim.value is None:
             dims.append(fresh("dim"))
         else:
@@ -35,9 +35,7 @@ def shape_of(
     return tuple(dims)
 
 
-def type_of(
-    value: ir.Value, fresh: Fresh, symbols: Mapping[str, Dim] | None = None
-) -> Type | None:
+def type_of(value: ir.Value, fresh: Fresh, symbols: Mapping[str, Dim] | None = None) -> Type | None:
     """What a value says about itself; None if it has no type."""
     constant = value.const_value
     if constant is not None:
@@ -62,7 +60,7 @@ def _typed(given: Any, dims: tuple[Size, ...] | None) -> Type | None:
 def type_from_proto(given: Any, fresh: Fresh) -> Type | None:
     """The type in an attribute: onnx_ir's pair of type and shape."""
     if isinstance(given, ir.TypeAndShape):
-        return _typed(given.type, shape_of(given.shape, fresh))  # type: ignore[arg-type]  # the protocol and the class agree
+        return _typed(given.type, shape_of(given.shape, fresh))
     return None
 
 

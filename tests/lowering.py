@@ -21,7 +21,8 @@ class Case:
     """One call: `function(*inputs)`; `inputs` are made anew by each test from the same seed.
 
     `ops`, where it is given, is what the static graph must consist of, as `"Concat Relu"`.
-    `dynamic` is False for a call that eager itself takes at no other size.
+    `dynamic` is False for a call that eager itself takes at no other size; `fixed` names the dims of
+    every input that it takes at no other size.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Case:
     inputs: Callable[[], Sequence[Any]]
     ops: str | None = None
     dynamic: bool = True
+    fixed: tuple[int, ...] = ()
     opset_version: int = 18
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -48,7 +50,7 @@ def check(case: Case, *, dynamic: bool = False) -> Program | None:
     shapes = None
     if dynamic:
         shapes = tuple(
-            {d: torch.export.Dim.DYNAMIC for d, n in enumerate(t.shape) if n > 1} if isinstance(t, torch.Tensor) else None
+            {d: torch.export.Dim.DYNAMIC for d in _open_dims(t, case.fixed)} if isinstance(t, torch.Tensor) else None
             for t in inputs
         )
         if not case.dynamic or not any(shapes):
@@ -59,7 +61,7 @@ def check(case: Case, *, dynamic: bool = False) -> Program | None:
     session = session_of(program)
     compare(session, case.function, inputs)
     if dynamic:
-        compare(session, case.function, tuple(_grown(t) for t in inputs))
+        compare(session, case.function, tuple(_grown(t, case.fixed) for t in inputs))
     elif case.ops is not None:
         assert ops(program) == case.ops
     return program
@@ -112,11 +114,16 @@ class _Module(torch.nn.Module):
         return self.function(*inputs)
 
 
-def _grown(tensor: Any) -> Any:
-    """Every dim above 1 larger by 2, the values taken from the old ones."""
+def _open_dims(tensor: torch.Tensor, fixed: Sequence[int]) -> list[int]:
+    """The dims above 1 that are not fixed."""
+    return [dim for dim, size in enumerate(tensor.shape) if size > 1 and dim not in fixed]
+
+
+def _grown(tensor: Any, fixed: Sequence[int]) -> Any:
+    """Every open dim larger by 2, the values taken from the old ones."""
     if not isinstance(tensor, torch.Tensor):
         return tensor
-    for dim, size in enumerate(tensor.shape):
-        if size > 1:
-            tensor = tensor.index_select(dim, torch.arange(size + 2) % size)
+    for dim in _open_dims(tensor, fixed):
+        size = tensor.shape[dim]
+        tensor = tensor.index_select(dim, torch.arange(size + 2) % size)
     return tensor

@@ -1,9 +1,9 @@
 """torchvision where its compiled part does not load: its operators, in plain torch, for the tests.
 
-Call `import_torchvision()` before any `import torchvision`. Where the wheel's `_C` library loads, it does
-nothing but import; else it defines the schemas that `_C` would have registered, with CPU kernels written in
-plain torch and fake kernels, so that torchvision's Python models import, run in eager and can be captured.
-Never shipped in the package.
+`define_operators()` must run before anything imports torchvision, and transformers' models do: the zoo and
+conftest call it. Where the wheel's `_C` library loads, it does nothing; else it defines the schemas that `_C`
+would have registered, with CPU kernels written in plain torch and fake kernels, so that torchvision's Python
+models import, run in eager and can be captured. Never shipped in the package.
 """
 
 from __future__ import annotations
@@ -40,32 +40,18 @@ _libraries: list[torch.library.Library] = []  # a Library's registrations end wi
 
 def import_torchvision() -> ModuleType:
     """Import torchvision, with operators of our own where its compiled ones do not load."""
-    if "torchvision" in sys.modules:
-        return sys.modules["torchvision"]
-    if _binary_loads():
-        return importlib.import_module("torchvision")
-    _define_operators()
+    define_operators()
     torchvision = importlib.import_module("torchvision")
-    for name in ("torchvision.extension", "torchvision.ops.roi_align"):
-        vars(sys.modules[name])["_has_ops"] = lambda: True
+    if _libraries:
+        for name in ("torchvision.extension", "torchvision.ops.roi_align"):
+            vars(sys.modules[name])["_has_ops"] = lambda: True
     return torchvision
 
 
-def _binary_loads() -> bool:
-    """Say whether torchvision's compiled operators load beside this torch."""
-    spec = importlib.util.find_spec("torchvision")
-    if spec is None or spec.origin is None:
-        raise ImportError("torchvision is not installed: pip install --no-deps -c constraints.txt torchvision")
-    for path in Path(spec.origin).parent.glob("_C*.so"):
-        try:
-            torch.ops.load_library(path)
-        except OSError:
-            return False
-        return True
-    return False
-
-
-def _define_operators() -> None:
+def define_operators() -> None:
+    """Define torchvision's operators where its compiled part does not; imports no torchvision, and costs little."""
+    if _libraries or "torchvision" in sys.modules or _binary_loads():
+        return
     library = torch.library.Library("torchvision", "DEF")
     _libraries.append(library)
     for schema in SCHEMAS:
@@ -74,6 +60,20 @@ def _define_operators() -> None:
         library.impl(name, kernel, "CPU")
     for name, fake in FAKES.items():
         torch.library.register_fake(f"torchvision::{name}", fake, lib=library)
+
+
+def _binary_loads() -> bool:
+    """Say whether torchvision's compiled operators load beside this torch."""
+    spec = importlib.util.find_spec("torchvision")
+    if spec is None or spec.origin is None:
+        return True  # nothing to stand in for; who needs it gets Python's own error
+    for path in Path(spec.origin).parent.glob("_C*.so"):
+        try:
+            torch.ops.load_library(path)
+        except OSError:
+            return False
+        return True
+    return False
 
 
 def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:

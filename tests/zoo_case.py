@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
+from torchvision_without_binary import define_operators
+
+define_operators()  # before any model is built: transformers imports torchvision where it is installed
 
 Inputs = tuple[Any, ...] | dict[str, Any]
 Sizes = Mapping[str, int]

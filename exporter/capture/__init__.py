@@ -1,25 +1,185 @@
-"""Capture: from Python code to a graph of ATen overloads, by one of several front ends."""
+"""Capture: from Python code to a graph of ATen overloads, by one of several front ends.
+
+Every front end ends in the recorder (`record.py`), and so in one normal form (`graph.py`).
+"""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 
+from exporter.capture.decisions import Constraint, constraints_of
+from exporter.capture.dynamo import compiled_function
+from exporter.capture.exported_program import dynamic_shapes_of, example_of, export_program
 from exporter.capture.graph import CapturedGraph
 from exporter.capture.record import record
+from exporter.capture.symbolic_trace import TracedCall, traced_module
+from exporter.capture.torch_internals import original_module
+from exporter.errors import CaptureError, DataDependentError, DynamicShapeError, ExportError, InputError, ModelError
 from exporter.signature import Signature
 
-__all__ = ["CapturedGraph", "capture_model"]
+__all__ = ["FRONT_ENDS", "CapturedGraph", "capture_model"]
+
+Function = Callable[..., Any]
+FrontEnd = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Signature], Function]
+
+# Each makes, of a model and one call of it, the function that is recorded.
+FRONT_ENDS: dict[str, FrontEnd] = {
+    "record": lambda model, args, kwargs, signature: model,
+    "symbolic_trace": traced_module,
+    "compile": compiled_function,
+    "export": lambda model, args, kwargs, signature: export_program(model, args, kwargs, signature).module(),
+}
 
 
 def capture_model(
-    model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, capture: str, report: Any, **options: Any
+    model: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    capture: str = "auto",
+    allow_fixed: bool = False,
+    **naming: Any,
+) -> tuple[CapturedGraph, Signature, dict[str, str]]:
+    """Capture one call of a model.
+
+    Args:
+        model: a module, an `ExportedProgram` or a function.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        capture: a front end of `FRONT_ENDS`, or "auto" for the first that works.
+        allow_fixed: whether a dynamic dim that the Python code needs as a number may become static.
+        naming: what `Signature` takes: dynamic_shapes, input_names, output_names, sizes, other_calls.
+
+    Returns:
+        The graph; the signature; and for each front end that failed before, why.
+
+    Raises:
+        InputError: the arguments do not fit.
+        ModelError: the model itself fails.
+        CaptureError: no front end could capture it.
+    """
+    if isinstance(model, torch.export.ExportedProgram):
+        if not args and not kwargs:
+            args, kwargs = example_of(model)
+        if naming.get("dynamic_shapes") is None:
+            naming["dynamic_shapes"] = dynamic_shapes_of(model)
+        captured, signature = _capture("record", model.module(), args, kwargs, naming, allow_fixed)
+        captured.front_end = "export"
+        return captured, signature, {}
+    if not callable(model):
+        raise InputError(f"model: must be a module, a function or an ExportedProgram, got {type(model).__name__}")
+    if capture != "auto" and capture not in FRONT_ENDS:
+        raise InputError(f"capture: must be auto, {', '.join(FRONT_ENDS)}, got {capture!r}")
+    model = original_module(model)
+    rejected: dict[str, str] = {}
+    errors: list[ExportError] = []
+    for front_end in FRONT_ENDS if capture == "auto" else [capture]:
+        try:
+            return *_capture(front_end, model, args, kwargs, naming, allow_fixed), rejected
+        except (InputError, ModelError, DataDependentError, DynamicShapeError):
+            raise  # no other front end can know better
+        except ExportError as error:
+            rejected[front_end] = error.problem
+            errors.append(error)
+    raise errors[0]
+
+
+def _capture(
+    front_end: str,
+    model: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    naming: Mapping[str, Any],
+    allow_fixed: bool,
 ) -> tuple[CapturedGraph, Signature]:
-    function: Callable[..., Any] = model
+    """Record the function of one front end, at samples of the dynamic sizes at which it works."""
     forward = model.forward if isinstance(model, torch.nn.Module) else model
-    signature = Signature(forward, args, kwargs, **options)
-    captured = record(function, model if isinstance(model, torch.nn.Module) else None, signature)
-    report.capture = "record"
-    return captured, signature
+    signature = Signature(forward, args, kwargs, **naming)
+    args, kwargs = signature.unflatten(signature.leaves)
+    problem: Exception | None = None
+    for prepare in _sample_choices(signature):
+        prepare()
+        try:
+            function = FRONT_ENDS[front_end](model, args, kwargs, signature)
+            owner = function if isinstance(function, torch.nn.Module) else model
+            captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature)
+        except ExportError:
+            raise
+        except Exception as error:
+            problem = problem or error
+            continue
+        if isinstance(function, TracedCall):
+            captured.decisions = function.decisions + captured.decisions
+        captured.constraints = constraints_of(captured.decisions, signature.sample_sizes, signature.symbols())
+        fixed = {name for c in captured.constraints if c.fixed for name in c.dims}
+        if fixed and allow_fixed:
+            signature.fix(fixed)
+            captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature)
+        elif fixed:
+            _raise_fixed(next(c for c in captured.constraints if c.fixed))
+        captured.front_end = front_end
+        return captured, signature
+    assert problem is not None  # the loop ended by an error
+    raise _explained(problem, model, args, kwargs, signature) from problem
+
+
+def _raise_fixed(constraint: Constraint) -> NoReturn:
+    raise DynamicShapeError(
+        f"dynamic dim {', '.join(constraint.dims)}: the model's code needs a number here, which fixes {constraint.expression}",
+        hint="compute with the size instead (no int(), no range() over it), or export with allow_fixed=True",
+        source=constraint.source,
+    )
+
+
+def _sample_choices(signature: Signature) -> list[Callable[[], object]]:
+    """What to try in turn: any sizes, equal ones for dims that may be one, then multiples."""
+    if not signature.is_dynamic:
+        return [lambda: None]
+    return [
+        lambda: None,
+        lambda: signature.unify_equal_sizes() and signature.choose_samples(0),
+        lambda: signature.choose_samples(1),
+        lambda: signature.choose_samples(2),
+    ]
+
+
+def _explained(
+    error: Exception, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signature: Signature
+) -> ExportError:
+    """The error of ours for what the model's code raised while it was recorded."""
+    message = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+    source = user_line(error)
+    try:
+        with torch.no_grad():
+            copies, keywords = signature.unflatten(
+                [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in signature.leaves]
+            )
+            model(*copies, **keywords)
+    except Exception as eager:
+        return ModelError(
+            f"the model fails in eager PyTorch: {type(eager).__name__}: {eager}",
+            hint="check the example inputs by calling model(*example_inputs)",
+            source=user_line(eager),
+        )
+    if signature.is_dynamic:
+        names = ", ".join(signature.sample_sizes)
+        return DynamicShapeError(
+            f"the model does not work at other sizes of its dynamic dims ({names}): {message}",
+            hint="leave out the dim that the line fixes, or give equal dims equal names",
+            source=source,
+        )
+    return CaptureError(f"the model cannot be recorded: {message}", source=source)
+
+
+def user_line(error: BaseException) -> str:
+    """The innermost line of an error outside torch and this package, or ""."""
+    own = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith((*own, "<")):
+            return f"{frame.filename}:{frame.lineno}, in {frame.name}"
+    return ""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 
 from exporter.capture.sizes import SizeNode
+
+if TYPE_CHECKING:
+    from exporter.capture.decisions import Constraint
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class CapturedGraph:
         state: what the `get_attr` nodes name: parameters, buffers, constants.
         mutations: buffer name -> the node of its value after the call.
         decisions: what Python code decided by dynamic sizes.
+        constraints: for which sizes these decisions hold.
         outputs: the flattened results: graph nodes, or Python constants.
         front_end: how it was captured.
         is_sequence: whether the result was a tuple or list, where it is not flattened.
@@ -62,5 +66,6 @@ class CapturedGraph:
     outputs: list[Any] = field(default_factory=list)
     mutations: dict[str, fx.Node] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
+    constraints: list[Constraint] = field(default_factory=list)
     front_end: str = "record"
     is_sequence: bool = False

@@ -13,7 +13,7 @@ from exporter.capture.graph import CapturedGraph
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.recorder import SAMPLES, Recorder
 from exporter.capture.tensors import RecordedTensor, Spec
-from exporter.capture.torch_internals import compiling, module_calls
+from exporter.capture.torch_internals import above_autograd, compiling, module_calls
 from exporter.signature import Signature
 
 
@@ -32,12 +32,11 @@ def record(function: Callable[..., Any], model: torch.nn.Module | None, signatur
     recorder = Recorder(state_names(model), HANDLERS)
     recorder.named = set(signature.sample_sizes.values())
     with ExitStack() as stack:
-        stack.enter_context(_untouched(model))
-        stack.enter_context(torch.inference_mode())
+        stack.enter_context(untouched(model))
+        stack.enter_context(above_autograd())
         stack.enter_context(compiling())
         stack.enter_context(module_calls(_scoped(recorder, modules)))
-        leaves = [_input(recorder, signature, i) for i in range(len(signature.leaves))]
-        args, kwargs = signature.unflatten(leaves)
+        args, kwargs = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)
         result = function(*args, **kwargs)
         outputs = [_output(recorder, leaf) for leaf in signature.flatten_result(result)]
@@ -55,6 +54,11 @@ def state_names(model: torch.nn.Module | None) -> dict[int, str]:
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             names.setdefault(id(tensor), name)
     return names
+
+
+def inputs_of(recorder: Recorder, signature: Signature) -> list[Any]:
+    """The leaves of a call's arguments as the model is given them."""
+    return [_input(recorder, signature, i) for i in range(len(signature.leaves))]
 
 
 def _input(recorder: Recorder, signature: Signature, index: int) -> Any:
@@ -109,7 +113,7 @@ def _mutations(recorder: Recorder, model: torch.nn.Module | None) -> Iterator[tu
 
 
 @contextmanager
-def _untouched(model: torch.nn.Module | None) -> Iterator[None]:
+def untouched(model: torch.nn.Module | None) -> Iterator[None]:
     """Put back whatever the run changes: attributes of modules, random states, the autocast cache."""
     modules = [] if model is None else list(model.modules())
     before = [(m, dict(vars(m)), dict(m._buffers), dict(m._parameters)) for m in modules]

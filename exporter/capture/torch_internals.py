@@ -33,15 +33,19 @@ __all__ = [
     "MappingKey",
     "SequenceKey",
     "TreeSpec",
+    "above_autograd",
     "compiling",
     "custom_function_calls",
     "decomposition_of",
     "disabled_torch_function",
     "is_mutable",
+    "mark_dynamic",
     "module_calls",
     "new_wrapper",
+    "original_module",
     "outside_modes",
     "replace_tensor",
+    "reset_dynamo",
     "same_storage",
     "schema_of",
     "size_from_node",
@@ -99,6 +103,21 @@ def is_mutable(overload: Any) -> bool:
     return bool(overload._schema.is_mutable)
 
 
+def mark_dynamic(tensor: torch.Tensor, axis: int) -> None:
+    """Tell Dynamo that a dim of an example is dynamic, whatever its size is."""
+    torch._dynamo.maybe_mark_dynamic(tensor, axis)
+
+
+def reset_dynamo() -> None:
+    """Forget what Dynamo compiled."""
+    torch._dynamo.reset()
+
+
+def original_module(model: Any) -> Any:
+    """The module that `torch.compile` wrapped, or the model itself."""
+    return model._orig_mod if isinstance(model, torch._dynamo.eval_frame.OptimizedModule) else model
+
+
 def decomposition_of(overload: Any) -> Callable[..., Any] | None:
     """torch's decomposition of an overload into others, or None."""
     if not isinstance(overload, torch._ops.OpOverload):
@@ -120,6 +139,17 @@ def size_from_node(node: Any) -> Any:
     if node.is_int():
         return torch.SymInt(node)
     return torch.SymFloat(node) if node.is_float() else torch.SymBool(node)
+
+
+@contextlib.contextmanager
+def above_autograd() -> Iterator[None]:
+    """Hand overloads to dispatch modes as they were called, before autograd takes them apart.
+
+    Under inference mode alone, a view of a parameter would still be tied to it as autograd does.
+    """
+    views = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
+    with torch.inference_mode(), torch._C._ExcludeDispatchKeyGuard(views):
+        yield
 
 
 @contextlib.contextmanager

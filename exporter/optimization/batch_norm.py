@@ -33,6 +33,7 @@ from exporter.optimization.values import (
     attribute,
     constant,
     is_used,
+    made_by,
     same_shape,
     small_array,
     static_dims,
@@ -60,11 +61,6 @@ class _Linear:
     groups: int  # how often the channels of a transposed convolution's weight repeat
 
     @property
-    def can_shift(self) -> bool:
-        """Whether the node has, or can get, a bias."""
-        return self.node.op_type != "MatMul"
-
-    @property
     def split(self) -> tuple[int, ...]:
         """The weight's shape, with the groups of a transposed convolution as their own axis."""
         shape = static_dims(self.weight) or ()
@@ -83,10 +79,10 @@ class _Linear:
         return (1,) * (rank - 1) + (-1,)
 
 
-def _linear_before(rewriter: Rewriter, node: ir.Node, value: ir.Value | None) -> _Linear | None:
+def _linear_before(rewriter: Rewriter, node: ir.Node, value: ir.Value | None, *, shifts: bool) -> _Linear | None:
     """The node that makes the value, where its weights can take what happens to it next."""
-    before = None if value is None else value.producer()
-    if before is None or value is None or before.op_type not in _READERS or before.domain:
+    before = made_by(value, _BIASED if shifts else _READERS)
+    if before is None or value is None:
         return None
     if before.graph is not node.graph or not rewriter.is_private(value):
         return None
@@ -132,6 +128,7 @@ _READERS: dict[str, Callable[[ir.Node, ir.Value, ir.Value | None], _Linear | Non
     "Gemm": _gemm,
     "MatMul": _matmul,
 }
+_BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
 
 @dataclass(frozen=True)
@@ -148,8 +145,8 @@ def _batch_normalization(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
         return None
     if any(is_used(output) or output.is_graph_output() for output in node.outputs[1:]):
         return None
-    linear = _linear_before(rewriter, node, node.inputs[0])
-    if linear is None or not linear.can_shift:
+    linear = _linear_before(rewriter, node, node.inputs[0], shifts=True)
+    if linear is None:
         return None
     found = [constant(value) for value in node.inputs[1:5]]
     known = tuple(tensor for tensor in found if tensor is not None)
@@ -170,9 +167,11 @@ def _batch_normalization(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
 def _scale(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     divides = node.op_type == "Div"
     for data, factor in _operands(node, commutes=not divides):
-        linear = _linear_before(rewriter, node, data)
+        if factor is None or factor.const_value is None:
+            continue
+        linear = _linear_before(rewriter, node, data, shifts=False)
         tensor = None if linear is None else _channel_constant(linear, node, data, factor)
-        if linear is None or tensor is None or not _is_moderate(factor, must_be_known=divides):
+        if linear is None or tensor is None or not _is_moderate(factor, divides=divides):
             continue
 
         def scale(tensor: ir.TensorProtocol = tensor) -> Array:
@@ -185,9 +184,11 @@ def _scale(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
 def _shift(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     subtracts = node.op_type == "Sub"
     for data, added in _operands(node, commutes=not subtracts):
-        linear = _linear_before(rewriter, node, data)
+        if added is None or added.const_value is None:
+            continue
+        linear = _linear_before(rewriter, node, data, shifts=True)
         tensor = None if linear is None else _channel_constant(linear, node, data, added)
-        if linear is None or tensor is None or not linear.can_shift:
+        if linear is None or tensor is None:
             continue
 
         def shift(tensor: ir.TensorProtocol = tensor) -> Array:
@@ -219,13 +220,14 @@ def _channel_constant(
     return tensor if spread else None
 
 
-def _is_moderate(value: ir.Value | None, *, must_be_known: bool) -> bool:
+def _is_moderate(value: ir.Value | None, *, divides: bool) -> bool:
     """Whether the factors keep the weights in range; those of many channels are parameters."""
     factors = small_array(value)
     if factors is None:
-        return not must_be_known
+        return not divides
     size = np.abs(factors.astype(np.float64))
-    return bool(((size >= _SMALLEST) & (size <= _LARGEST)).all())
+    in_range = (size >= _SMALLEST) & (size <= _LARGEST)
+    return bool((in_range if divides else in_range | (size == 0)).all())
 
 
 def _folded(rewriter: Rewriter, node: ir.Node, linear: _Linear, effect: _Effect) -> ir.Value | None:
@@ -254,14 +256,10 @@ def _folded(rewriter: Rewriter, node: ir.Node, linear: _Linear, effect: _Effect)
         name = bias.name if bias is not None else f"{node.name}/bias"
         bias = rewriter.initializer(f"{name}/{node.op_type}", tensor)
     inputs = [linear.node.inputs[0], weight, *([] if bias is None else [bias])]
-    return rewriter.emit(
-        node, linear.node.op_type, inputs, linear.node.attributes.values(), fused=[linear.node]
-    )
+    return rewriter.emit(node, linear.node.op_type, inputs, linear.node.attributes.values(), fused=[linear.node])
 
 
-def _new_weight(
-    linear: _Linear, weight: ir.TensorProtocol, scale: Callable[[], Array]
-) -> ir.TensorProtocol:
+def _new_weight(linear: _Linear, weight: ir.TensorProtocol, scale: Callable[[], Array]) -> ir.TensorProtocol:
     """Each output channel of the weight, scaled."""
     dtype = np.float64 if weight.dtype is ir.DataType.DOUBLE else np.float32
     array: Array = weight.numpy().astype(dtype, copy=False)

@@ -37,6 +37,7 @@ _RANDOM = frozenset(
         "RandomUniformLike",
     }
 )
+_NEVER = _RANDOM | WITH_SUBGRAPHS
 _COMMUTES = frozenset({"Add", "Mul"})
 
 
@@ -53,61 +54,53 @@ def _nodes(rewriter: Rewriter, graph: ir.Graph, outer: list[Seen]) -> int:
     seen: Seen = {}
     for node in graph:
         op_type = node.op_type
-        if op_type in WITH_SUBGRAPHS:
-            merged += sum(_nodes(rewriter, body, [*outer, seen]) for body in subgraphs(node))
+        if op_type in _NEVER or node.domain:
+            if op_type in WITH_SUBGRAPHS:
+                merged += sum(_nodes(rewriter, body, [*outer, seen]) for body in subgraphs(node))
             continue
-        if op_type in _RANDOM or node.domain:
-            continue
-        key = _key(node)
+        key = _key(op_type, node)
         if key is None:
             continue
-        earlier = seen.get(key) or next((known[key] for known in outer if key in known), None)
-        if earlier is None:
-            seen[key] = node
-        elif not rewriter.is_kept(node) and _serves(earlier, node):
+        earlier = seen.setdefault(key, node)
+        for known in outer:
+            earlier = known.get(key, earlier)
+        if earlier is not node and not rewriter.is_kept(node) and _serves(earlier, node):
             merged += rewriter.replace(node, earlier.outputs)  # 1
     return merged
 
 
-def _key(node: ir.Node) -> Hashable | None:
-    inputs: tuple[int, ...] = tuple(map(id, node.inputs))
-    if node.op_type in _COMMUTES and inputs[0] > inputs[1]:
+def _key(op_type: str, node: ir.Node) -> Hashable | None:
+    inputs = tuple(map(id, node.inputs))
+    if op_type in _COMMUTES and inputs[0] > inputs[1]:
         inputs = (inputs[1], inputs[0])  # 2
     attributes = node.attributes.data
     if not attributes:
-        return node.op_type, inputs, len(node.outputs)
+        return op_type, inputs, len(node.outputs)
     parts: list[Hashable] = []
-    for name in sorted(attributes):
-        part = _attribute_key(attributes[name])
+    for name in sorted(attributes) if len(attributes) > 1 else attributes:
+        part = _attribute_key(attributes[name].value)
         if part is None:
             return None
         parts.append((name, part))
-    return node.op_type, inputs, len(node.outputs), tuple(parts)
+    return op_type, inputs, len(node.outputs), tuple(parts)
 
 
-def _attribute_key(attr: ir.Attr) -> Hashable | None:
-    value = attr.value
-    kind = attr.type
-    if attr.is_ref():
-        return None
-    if kind is ir.AttributeType.INT or kind is ir.AttributeType.STRING:
-        return kind, value
-    if kind is ir.AttributeType.INTS or kind is ir.AttributeType.STRINGS:
-        return kind, tuple(value)
-    if kind is ir.AttributeType.FLOAT:
-        return kind, value, math.copysign(1, value)
-    if kind is ir.AttributeType.FLOATS:
-        return kind, tuple((number, math.copysign(1, number)) for number in value)
-    if kind is ir.AttributeType.TENSOR:
-        return _bytes_key(value) or (kind, id(value))
+def _attribute_key(value: object) -> Hashable | None:
+    """What equal attributes have in common, or None for one that is equal to none."""
+    if isinstance(value, (int, str)):
+        return value
+    if isinstance(value, float):
+        return value, math.copysign(1, value)
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_attribute_key, value))
+    if isinstance(value, ir.TensorProtocol):
+        return _bytes_key(value) or id(value)
     return None
 
 
 def _serves(earlier: ir.Node, node: ir.Node) -> bool:
     """Whether `earlier` has every output that `node` has: an unnamed one is not computed."""
-    return all(
-        old.name or not new.name for old, new in zip(earlier.outputs, node.outputs, strict=True)
-    )
+    return all(old.name or not new.name for old, new in zip(earlier.outputs, node.outputs, strict=True))
 
 
 def _initializers(rewriter: Rewriter, graph: ir.Graph) -> int:
@@ -122,8 +115,7 @@ def _initializers(rewriter: Rewriter, graph: ir.Graph) -> int:
             first = seen.setdefault(key, value)  # 4
         if first is value or value.is_graph_output() or value.name in rewriter.keep:
             continue
-        for user, index in value.uses():
-            user.replace_input_with(index, first)
+        rewriter.redirect(value, first)
         del graph.initializers[value.name or ""]
         merged += 1
     for node in graph:

@@ -6,6 +6,7 @@
 4. A node on weights, or with a larger result, becomes a lazy tensor: computed when it is written.
    No weight is read here. It must not make the model larger, unless within the budget: at most
    LARGEST_BYTES for one result, and growth_bytes for all of them together.
+5. CastLike needs the other value's dtype alone, which is known: it is a Cast.
 
 Only the ops of `evaluation` are folded: random ops, subgraphs and custom ops never are. A node
 that makes a graph output stays, because not every runtime takes an initializer for one.
@@ -92,6 +93,15 @@ def _size(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     return rewriter.constant_for(node.outputs[0], ir.Tensor(count))  # 2
 
 
+def _cast_like(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
+    like = node.inputs[1]
+    if like is None or like.dtype is None:
+        return None
+    kept = [attr for name, attr in node.attributes.data.items() if name != "to"]
+    to = ir.AttrInt64("to", like.dtype.value)
+    return rewriter.emit(node, "Cast", node.inputs[:1], [to, *kept])  # 5
+
+
 def _fold(rewriter: Rewriter, node: ir.Node) -> list[ir.Value] | None:
     tensors: list[ir.TensorProtocol | None] = []
     for value in node.inputs:
@@ -119,14 +129,10 @@ def _fold(rewriter: Rewriter, node: ir.Node) -> list[ir.Value] | None:
     return _when_written(rewriter, node, tensors)
 
 
-def _at_once(
-    rewriter: Rewriter, node: ir.Node, tensors: Sequence[ir.TensorProtocol | None]
-) -> list[ir.Value] | None:
+def _at_once(rewriter: Rewriter, node: ir.Node, tensors: Sequence[ir.TensorProtocol | None]) -> list[ir.Value] | None:
     arrays = [None if tensor is None else tensor.numpy() for tensor in tensors]
     try:
-        results = evaluate(
-            node.op_type, _attributes(node), arrays, [output.dtype for output in node.outputs]
-        )
+        results = evaluate(node.op_type, _attributes(node), arrays, [output.dtype for output in node.outputs])
     except (NotImplementedError, TypeError, ValueError, ArithmeticError, IndexError):
         return None  # not valid for numpy: the runtime decides what it is
     for output, result in zip(node.outputs, results, strict=True):
@@ -153,9 +159,7 @@ def _is_safe_cast(source: ir.DataType, target: ir.DataType) -> bool:
     )
 
 
-def _when_written(
-    rewriter: Rewriter, node: ir.Node, tensors: Sequence[ir.TensorProtocol | None]
-) -> list[ir.Value]:
+def _when_written(rewriter: Rewriter, node: ir.Node, tensors: Sequence[ir.TensorProtocol | None]) -> list[ir.Value]:
     attributes = _attributes(node)
     dtypes = [output.dtype for output in node.outputs]
     values = []
@@ -192,6 +196,7 @@ def _attributes(node: ir.Node) -> dict[str, Any]:
 
 RULES: Rules = {
     **dict.fromkeys(EVALUATORS, (_fold,)),
+    "CastLike": (_cast_like,),
     "Constant": (_constant,),
     "Shape": (_shape,),
     "Size": (_size,),

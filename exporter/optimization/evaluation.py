@@ -290,7 +290,7 @@ COMPUTES: dict[str, Evaluator] = {
     "Tanh": _unary(np.tanh),
     "Sigmoid": _unary(_sigmoid),
     "Softplus": _unary(lambda x: np.logaddexp(x, np.zeros((), x.dtype))),
-    "Relu": _unary(lambda x: np.maximum(x, np.zeros((), x.dtype))),
+    "Relu": _unary(lambda x: np.where(x < 0, np.zeros((), x.dtype), x)),
     "Reciprocal": _unary(lambda x: np.asarray(1 / x, dtype=x.dtype)),
     "Floor": _unary(np.floor),
     "Ceil": _unary(np.ceil),

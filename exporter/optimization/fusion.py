@@ -248,9 +248,7 @@ def _keeps_all(source: ir.DataType, to: ir.DataType) -> bool:
     if source is ir.DataType.BOOL:
         return to in _MANTISSA_BITS or to in _INTEGERS
     if source in _MANTISSA_BITS and to in _MANTISSA_BITS:
-        return to is ir.DataType.DOUBLE or (
-            to is ir.DataType.FLOAT and to.bitwidth > source.bitwidth
-        )
+        return to is ir.DataType.DOUBLE or (to is ir.DataType.FLOAT and to.bitwidth > source.bitwidth)
     if source in _INTEGERS and to in _INTEGERS:
         signed, to_signed = source.is_signed(), to.is_signed()
         return to.bitwidth > source.bitwidth and (to_signed or not signed)
@@ -301,8 +299,7 @@ def _clips(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     low, high = (_clipped(bound, second) for bound in first)
     low, high = (second[0] if low is None else low), (second[1] if high is None else high)
     bounds = [
-        None if bound is None else rewriter.array(node, role, bound)
-        for role, bound in (("min", low), ("max", high))
+        None if bound is None else rewriter.array(node, role, bound) for role, bound in (("min", low), ("max", high))
     ]
     return rewriter.emit(node, "Clip", [inner.inputs[0], *bounds], fused=[inner])  # 8
 
@@ -340,11 +337,7 @@ def _reduced(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     data = node.inputs[0]
     inner = made_by(data, _REDUCTIONS)
     keeps = node.op_type == "Unsqueeze"
-    if (
-        inner is None
-        or not rewriter.is_private(data)
-        or bool(attribute(inner, "keepdims", 1)) is keeps
-    ):
+    if inner is None or not rewriter.is_private(data) or bool(attribute(inner, "keepdims", 1)) is keeps:
         return None
     before = dims(inner.inputs[0])
     if before is None:
@@ -359,9 +352,7 @@ def _reduced(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     if sorted(normalized(over, len(before))) != sorted(normalized(put, len(before))):
         return None
     attributes = {**inner.attributes.data, "keepdims": ir.AttrInt64("keepdims", int(keeps))}
-    return rewriter.emit(
-        node, inner.op_type, inner.inputs, attributes.values(), fused=[inner]
-    )  # 11
+    return rewriter.emit(node, inner.op_type, inner.inputs, attributes.values(), fused=[inner])  # 11
 
 
 _REDUCTIONS = frozenset(

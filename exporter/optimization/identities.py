@@ -12,7 +12,8 @@
 9. Split into one piece.
 10. x*1, x/1, x**1, x-0, x+(-0.0), x+0 for integers, x and True, x or False, x xor False; with the
     constant of any rank, where the result has the shape of x.
-11. Where with a constant condition of one value, where the result has the shape of the choice.
+11. Where with a constant condition of one value, or between a value and itself, where the result
+    has the shape of the choice.
 12. Clip without bounds.
 13. Resize to the same shape by nearest neighbours.
 14. An even number of Neg or Not: the inner one's input. BitwiseNot too.
@@ -172,15 +173,15 @@ def _is_nothing_added(number: Array) -> bool:
 
 
 def _where(_: Rewriter, node: ir.Node) -> ir.Value | None:
-    condition = small_array(node.inputs[0])
-    if condition is None or condition.size == 0:
-        return None
-    if condition.all():
-        choice = node.inputs[1]
-    elif not condition.any():
-        choice = node.inputs[2]
-    else:
-        return None
+    choice, other = node.inputs[1:]
+    if choice is not other:
+        condition = small_array(node.inputs[0])
+        if condition is None or condition.size == 0:
+            return None
+        if not condition.any():
+            choice = other
+        elif not condition.all():
+            return None
     return choice if same_shape(choice, node.outputs[0]) else None  # 11
 
 

@@ -72,9 +72,7 @@ def _transposes(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
         return inner.inputs[0]  # 1
     if not rewriter.is_private(middle):
         return None
-    return rewriter.emit(
-        node, "Transpose", [inner.inputs[0]], [ir.AttrInt64s("perm", both)], fused=[inner]
-    )  # 1
+    return rewriter.emit(node, "Transpose", [inner.inputs[0]], [ir.AttrInt64s("perm", both)], fused=[inner])  # 1
 
 
 def _transposed_ones(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
@@ -136,9 +134,7 @@ def _views(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
             joined = rewriter.integers(node, "axes", found)
             return rewriter.emit(node, node.op_type, [data, joined], fused=[inner])  # 4
     if node.op_type == "Reshape" and _says_all(node):
-        return rewriter.emit(
-            node, "Reshape", [data, node.inputs[1]], node.attributes.values(), fused=[inner]
-        )  # 5
+        return rewriter.emit(node, "Reshape", [data, node.inputs[1]], node.attributes.values(), fused=[inner])  # 5
     before, after = dims(data), dims(node.outputs[0])
     target = None if before is None or after is None else _target(before, after)
     return None if target is None else _reshaped(rewriter, node, data, target, [inner])  # 5
@@ -251,11 +247,7 @@ def _expanded(
 def _sequence_at(_: Rewriter, node: ir.Node) -> ir.Value | None:
     maker = made_by(node.inputs[0], "SequenceConstruct")
     position = integers(node.inputs[1])
-    if (
-        maker is None
-        or position is None
-        or not -len(maker.inputs) <= position[0] < len(maker.inputs)
-    ):
+    if maker is None or position is None or not -len(maker.inputs) <= position[0] < len(maker.inputs):
         return None
     return maker.inputs[position[0]]  # 9
 

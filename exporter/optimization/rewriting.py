@@ -37,6 +37,8 @@ OLDEST_OPSET = 13
 LARGEST_BYTES = 2**20
 """The largest constant that may come where a smaller one, or a shared one, was."""
 
+FEW_USERS = 4
+
 WITH_SUBGRAPHS = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 
@@ -52,9 +54,7 @@ def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
 class Rewriter:
     """One model being edited, and what may not change in it."""
 
-    def __init__(
-        self, model: ir.Model, keep: Collection[str] = (), *, growth_bytes: int = 8 * 2**20
-    ) -> None:
+    def __init__(self, model: ir.Model, keep: Collection[str] = (), *, growth_bytes: int = 8 * 2**20) -> None:
         """Prepare to edit a model.
 
         Args:
@@ -68,12 +68,27 @@ class Rewriter:
         self.growth_bytes = growth_bytes
         self._names: set[str] | None = None
         self._removed: set[ir.Node] = set()
+        self._touched: list[ir.Node] = []
+        self._applied: dict[int, int] = {}
+
+    @property
+    def changes(self) -> int:
+        """A number that grows with every change."""
+        return len(self._touched)
 
     def apply(self, rules: Rules) -> int:
-        """Try the rules on every node, subgraphs included, front to back; return how many fired."""
+        """Try the rules on the nodes, subgraphs included, front to back; return how many fired.
+
+        The first time these are all nodes, later only those around which something has changed.
+        """
         if self.opset_version < OLDEST_OPSET:
             return 0
-        fired = self._sweep(self.graph, rules)
+        since, self._applied[id(rules)] = self._applied.get(id(rules)), self.changes
+        if since is None:
+            fired = self._sweep(self.graph, rules)
+        else:
+            again = dict.fromkeys(_with_neighbours(self._touched[since:]))
+            fired = sum(self._visit(node, rules) for node in again if node.graph is not None)
         self.flush()
         return fired
 
@@ -81,18 +96,23 @@ class Rewriter:
         fired = 0
         for node in graph:  # also visits what is inserted behind the current node
             op_type = node.op_type
+            if op_type in rules:
+                fired += self._visit(node, rules)
             if op_type in WITH_SUBGRAPHS and node not in self._removed:
                 fired += sum(self._sweep(body, rules) for body in subgraphs(node))
-            found = rules.get(op_type)
-            if found is None or node.domain or node in self._removed or self.is_kept(node):
+        return fired
+
+    def _visit(self, node: ir.Node, rules: Rules) -> int:
+        fired = 0
+        if node.domain or node in self._removed or self.is_kept(node):
+            return 0
+        for rule in rules.get(node.op_type, ()):
+            replacement = rule(self, node)
+            if replacement is None:
                 continue
-            for rule in found:
-                replacement = rule(self, node)
-                if replacement is None:
-                    continue
-                fired += self.replace(node, replacement)
-                if node in self._removed:
-                    break
+            fired += self.replace(node, replacement)
+            if node in self._removed:
+                break
         return fired
 
     def is_kept(self, node: ir.Node) -> bool:
@@ -138,11 +158,10 @@ class Rewriter:
             metadata_props=metadata or None,
         )
         _graph_of(node).insert_after(node, emitted)
+        self._touched.append(emitted)
         return output
 
-    def initializer(
-        self, name: str, tensor: ir.TensorProtocol, graph: ir.Graph | None = None
-    ) -> ir.Value:
+    def initializer(self, name: str, tensor: ir.TensorProtocol, graph: ir.Graph | None = None) -> ir.Value:
         """Register a constant under the name, or one close to it where that is taken.
 
         It goes to the main graph, from where all subgraphs see it, unless a graph is named.
@@ -181,9 +200,7 @@ class Rewriter:
 
     def array(self, node: ir.Node, role: str, array: Array) -> ir.Value:
         """Register a small constant for an input of what replaces the node."""
-        return self.initializer(
-            f"{node.name}/{role}", ir.Tensor(np.asarray(array)), _graph_of(node)
-        )
+        return self.initializer(f"{node.name}/{role}", ir.Tensor(np.asarray(array)), _graph_of(node))
 
     def _unique(self, name: str) -> str:
         if self._names is None:
@@ -226,13 +243,19 @@ class Rewriter:
             if old.is_graph_output() and self._may_take_over(old, new):
                 self._take_over(old, new)
                 moved = True
-            for user, index in old.uses():
-                user.replace_input_with(index, new)
-                moved = True
+            moved = self.redirect(old, new) or moved
         if self.is_unused(node):
             self.remove(node)
             return 1
         return int(moved)
+
+    def redirect(self, old: ir.Value, new: ir.Value) -> bool:
+        """Let all nodes that read the one value read the other; return whether there were any."""
+        uses = old.uses()
+        for user, index in uses:
+            user.replace_input_with(index, new)
+            self._touched.append(user)
+        return bool(uses)
 
     def _may_take_over(self, old: ir.Value, new: ir.Value) -> bool:
         producer = new.producer()
@@ -258,8 +281,7 @@ class Rewriter:
     def is_unused(self, node: ir.Node) -> bool:
         """Whether nothing would change without the node."""
         return not any(
-            is_used(output) or output.is_graph_output() or output.name in self.keep
-            for output in node.outputs
+            is_used(output) or output.is_graph_output() or output.name in self.keep for output in node.outputs
         )
 
     def remove(self, node: ir.Node) -> int:
@@ -274,7 +296,12 @@ class Rewriter:
             if dead in self._removed:
                 continue
             self._removed.add(dead)
-            stack += [producer for producer in _detached(dead) if self.is_unused(producer)]
+            for value in _detached(dead):
+                if has_one_use(value):
+                    self._touched += value.consumers()  # this was not the only one before
+                producer = value.producer()
+                if producer is not None and self.is_unused(producer):
+                    stack.append(producer)
         return len(self._removed) - before
 
     def flush(self) -> None:
@@ -294,20 +321,27 @@ def _graph_of(node: ir.Node) -> ir.Graph:
     return graph
 
 
-def _detached(node: ir.Node) -> list[ir.Node]:
-    """Let the node, and the nodes of its subgraphs, use nothing; return who made what they used."""
-    producers: list[ir.Node] = []
+def _detached(node: ir.Node) -> list[ir.Value]:
+    """Let the node, and the nodes of its subgraphs, use nothing; return what they used."""
+    values: list[ir.Value] = []
     for index, value in enumerate(node.inputs):
-        if value is None:
-            continue
-        node.replace_input_with(index, None)
-        producer = value.producer()
-        if producer is not None:
-            producers.append(producer)
+        if value is not None:
+            node.replace_input_with(index, None)
+            values.append(value)
     for body in subgraphs(node):
         for inner in body:
-            producers += _detached(inner)
-    return producers
+            values += _detached(inner)
+    return values
+
+
+def _with_neighbours(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
+    """The nodes, each with its users, unless these are many: rules look at the node before, too."""
+    for node in nodes:
+        yield node
+        for output in node.outputs:
+            users = output.uses()
+            if len(users) <= FEW_USERS:
+                yield from (use.node for use in users)
 
 
 def _names(graph: ir.Graph) -> Iterator[str]:

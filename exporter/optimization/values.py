@@ -37,9 +37,7 @@ __all__ = [
 Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 Dims: TypeAlias = "tuple[int | ir.SymbolicDim, ...]"
 
-FLOATS = frozenset(
-    {ir.DataType.FLOAT16, ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.BFLOAT16}
-)
+FLOATS = frozenset({ir.DataType.FLOAT16, ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.BFLOAT16})
 
 SMALL_BYTES = 1024
 """A constant above this size is a weight: its bytes are not read while exporting."""
@@ -85,11 +83,11 @@ def integers(value: ir.Value | None) -> tuple[int, ...] | None:
 
 def scalar(value: ir.Value | None) -> Array | None:
     """The contents of a constant of one element, of any rank, as a 0-d array, else None."""
-    if value is None or value.const_value is None:
+    if value is None or value.const_value is None:  # nearly always
         return None
-    shape = value.const_value.shape
-    if any(dim != 1 for dim in shape):
-        return None
+    for dim in value.shape or value.const_value.shape:
+        if dim != 1:
+            return None
     array = small_array(value)
     return None if array is None else array.reshape(())
 

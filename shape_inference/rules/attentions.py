@@ -19,8 +19,10 @@ def attention(call: Call) -> Types:
     """
     q, k, v = call.tensor(0), call.tensor(1), call.tensor(2)
     if q.shape is None or k.shape is None or v.shape is None:
-        unknown = TensorType(q.dtype, None if q.shape is None else call.unknown_shape(len(q.shape), "attention"))
-        return unknown, TensorType(k.dtype, None), TensorType(v.dtype, None), TensorType(q.dtype, None)
+        rank = None if q.shape is None else len(q.shape)
+        dims = None if rank is None else call.unknown_shape(rank, "attention")
+        caches = TensorType(k.dtype, None), TensorType(v.dtype, None)
+        return TensorType(q.dtype, dims), *caches, TensorType(q.dtype, None)
     for name, tensor in (("Q", q), ("K", k), ("V", v)):
         if tensor.shape is not None and len(tensor.shape) not in (3, 4):
             call.fail(f"{name} must have rank 3 or 4", tensor)
@@ -33,7 +35,7 @@ def attention(call: Call) -> Types:
     if past is not None:
         total = call.fresh("total") if past.shape is None else past.shape[2] + steps
     if len(q.shape) == 3:
-        dims: tuple[Size, ...] = (batch, length, heads * value_size)
+        dims = (batch, length, heads * value_size)
     else:
         dims = (batch, heads, length, value_size)
     return (
@@ -48,7 +50,7 @@ def _heads(call: Call, x: TensorType, attribute: str) -> tuple[Size, Size, Size,
     """Batch, heads, length and head size of a tensor of rank 3 or 4."""
     dims = x.shape or ()
     if len(dims) == 4:
-        return dims  # type: ignore[return-value]  # its length was compared
+        return dims
     heads = call.required(attribute)
     return dims[0], heads, dims[1], dims[2] // heads
 

@@ -71,6 +71,6 @@ def multinomial(call: Call) -> Types:
 @infers("BlackmanWindow", "HammingWindow", "HannWindow")
 def window(call: Call) -> Types:
     """Return a window function: a size n -> [n], FLOAT by default."""
-    given = call.content(0)
-    size: Size = call.fresh("window") if given is None else given[0]  # type: ignore[assignment]  # an integer tensor
+    given = call.sizes(0)
+    size: Size = call.fresh("window") if given is None else given[0]
     return (TensorType(ir.DataType(call.attribute("output_datatype", 1)), (size,)),)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from shape_inference.broadcasting import unified
 from shape_inference.dims import Dim, Size, same
 from shape_inference.registry import Call, NotTyped, infers
-from shape_inference.rules.sequences import common
+from shape_inference.rules.sequences import common, symbols_in, without_content
 from shape_inference.types import OptionalType, SequenceType, TensorType, Type
 
 Types = tuple[Type | None, ...]
@@ -28,28 +28,35 @@ def if_(call: Call) -> Types:
         call.fail("condition must be BOOL", condition.dtype.name)
     then, other = call.required("then_branch"), call.required("else_branch")
     chosen = condition.content
-    then_types, else_types = call.run(then, ()), call.run(other, ())
+    decided = chosen is not None and isinstance(chosen[0], bool)
+    then_types = call.run(then, (), decided and chosen == (False,))
+    else_types = call.run(other, (), decided and chosen == (True,))
     if len(then_types) != len(else_types):
-        call.fail("both branches must have as many outputs", f"{len(then_types)}, {len(else_types)}")
-    if chosen and isinstance(chosen[0], bool):
-        return then_types if chosen[0] else else_types
-    return tuple(
-        _either(call, a, b) for a, b in zip(then_types, else_types, strict=True)
-    )
+        call.fail(
+            "both branches must have as many outputs", f"{len(then_types)}, {len(else_types)}"
+        )
+    if decided:
+        return then_types if chosen == (True,) else else_types
+    return tuple(_either(call, a, b) for a, b in zip(then_types, else_types, strict=True))
 
 
 def _either(call: Call, a: Type | None, b: Type | None) -> Type | None:
     if a is None or b is None:
         return None
     if isinstance(a, OptionalType) != isinstance(b, OptionalType):
-        a = a if isinstance(a, OptionalType) else OptionalType(a)
-        b = b if isinstance(b, OptionalType) else OptionalType(b)
+        a, b = _optional(a), _optional(b)
     if isinstance(a, TensorType) and isinstance(b, TensorType):
         same_content = a.content is not None and a.content == b.content and a.shape == b.shape
         if same_content:
             return a
-    merged: Type | None = common(call, [a, b])
-    return merged
+    either: Type | None = common(call, a, b, set())
+    return either
+
+
+def _optional(given: Type) -> OptionalType:
+    if isinstance(given, OptionalType):
+        return given
+    return OptionalType(without_content(given))
 
 
 def _carried(
@@ -59,7 +66,7 @@ def _carried(
 
     `rounds` runs the body on these types and returns what it carries on, then the rest.
     """
-    state = [_plain(item) for item in initial]
+    state: list[Type | None] = [without_content(item) for item in initial]
     widened: set[Dim] = set()  # sizes that stand for any: they hold whatever comes
     for attempt in range(_ROUNDS):
         results = rounds(state)
@@ -74,12 +81,6 @@ def _carried(
     return state, results
 
 
-def _plain(item: Type | None) -> Type | None:
-    if isinstance(item, TensorType) and item.content is not None:
-        return TensorType(item.dtype, item.shape)
-    return item
-
-
 def _wider(
     call: Call, before: Type | None, after: Type | None, attempt: int, widened: set[Dim]
 ) -> Type | None:
@@ -87,36 +88,63 @@ def _wider(
     if before is None or after is None:
         return before
     if isinstance(before, TensorType) and isinstance(after, TensorType):
-        if before.dtype is not after.dtype and ir.DataType.UNDEFINED not in (
-            before.dtype,
-            after.dtype,
-        ):
-            call.fail("what a body carries on must keep its element type", f"{before}, {after}")
-        if before.shape is None:
-            return before
-        ranks_differ = after.shape is None or len(after.shape) != len(before.shape)
-        if ranks_differ or attempt == _ROUNDS - 1:
-            return TensorType(before.dtype, None)
-        assert after.shape is not None
-        pairs = list(zip(before.shape, after.shape, strict=True))
-        if all(x in widened or x is y or same(x, y) for x, y in pairs):
-            return before
-        dims: list[Size] = []
-        for x, y in pairs:
-            if x not in widened and x is not y and not same(x, y):
-                x = call.fresh("carried")
-                widened.add(x)
-            dims.append(x)
-        return TensorType(before.dtype, tuple(dims))
-    if isinstance(before, (SequenceType, OptionalType)) and type(before) is type(after):
-        element = after.element  # type: ignore[union-attr]  # it is of the same class
-        if before.element is None:
-            return before if element is None else type(before)(element)  # type: ignore[arg-type]  # as the body's own
-        if element is None:
-            return before
-        wider: Any = _wider(call, before.element, element, attempt, widened)
-        return before if wider is before.element else type(before)(wider)
+        return _wider_tensor(call, before, after, attempt, widened)
+    if isinstance(before, SequenceType) and isinstance(after, SequenceType):
+        return _wider_sequence(call, before, after, attempt)
     return before
+
+
+def _wider_tensor(
+    call: Call, before: TensorType, after: TensorType, attempt: int, widened: set[Dim]
+) -> TensorType:
+    if before.dtype is not after.dtype:
+        if ir.DataType.UNDEFINED not in (before.dtype, after.dtype):
+            call.fail("what a body carries on must keep its element type", f"{before}, {after}")
+        if before.dtype is ir.DataType.UNDEFINED:
+            return TensorType(after.dtype, before.shape)
+    if before.shape is None:
+        return before
+    dims = after.shape
+    if dims is None or len(dims) != len(before.shape) or attempt == _ROUNDS - 1:
+        settled = dims is not None and len(dims) == len(before.shape)
+        if settled and not _changes(before.shape, dims or (), widened):
+            return before
+        return TensorType(before.dtype, None)
+    changes = _changes(before.shape, dims, widened)
+    if not changes:
+        return before
+    result = list(before.shape)
+    for axis in changes:
+        result[axis] = call.fresh("carried")
+        widened.add(result[axis])  # type: ignore[arg-type]  # a fresh symbol is a Dim
+    return TensorType(before.dtype, tuple(result))
+
+
+def _changes(before: Sequence[Size], after: Sequence[Size], widened: set[Dim]) -> list[int]:
+    """The axes along which a round changes the size, and may not yet."""
+    return [
+        axis
+        for axis, (x, y) in enumerate(zip(before, after, strict=True))
+        if x not in widened and x is not y and not same(x, y)
+    ]
+
+
+def _wider_sequence(
+    call: Call, before: SequenceType, after: SequenceType, attempt: int
+) -> SequenceType:
+    """A sequence whose elements come from any round, so that their symbols may all differ."""
+    if before.length is None and before.element is None:
+        return before
+    length = before.length if before.length is after.length else None
+    if before.length == 0:
+        return SequenceType(after.element, length, symbols_in(after.element))
+    varying = set(before.varying)
+    element = common(call, before.element, after.element, varying)
+    if attempt == _ROUNDS - 1 and element != before.element:
+        element = None
+    if element == before.element and length is before.length:
+        return before
+    return SequenceType(element, length, frozenset(varying))
 
 
 @infers("Loop")
@@ -129,7 +157,7 @@ def loop(call: Call) -> Types:
     going = TensorType(_BOOL, ())
 
     def rounds(state: list[Type | None]) -> tuple[Type | None, ...]:
-        results = call.run(body, (counter, going, *state))
+        results = call.run(body, (counter, going, *state), False)
         if len(results) <= count:
             call.fail(f"body must have at least {count + 1} outputs", len(results))
         conditions.append(results[0])
@@ -138,6 +166,10 @@ def loop(call: Call) -> Types:
     conditions: list[Type | None] = []
     state, results = _carried(call, initial, rounds)
     trips = _trips(call, body, conditions[-1])
+    for place, result in enumerate(results[:count]):
+        item = state[place]
+        if isinstance(item, OptionalType) and result.__class__ is not OptionalType:
+            state[place] = result
     stacked: list[Type | None] = []
     for result in results[count:]:
         if not isinstance(result, TensorType):
@@ -206,7 +238,7 @@ def scan(call: Call) -> Types:
         steps = dim if steps is None else unified(call, steps, dim, "the lengths of the scans")
         slices.append(TensorType(x.dtype, x.shape[:axis] + x.shape[axis + 1 :]))
     initial = [call.any_type(place) for place in range(count)]
-    state, results = _carried(call, initial, lambda state: call.run(body, (*state, *slices)))
+    state, results = _carried(call, initial, lambda state: call.run(body, (*state, *slices), False))
     trips = call.fresh("scan") if steps is None else steps
     return (*state, *_stacked(call, results[count:], trips, lead=0))
 
@@ -248,7 +280,7 @@ def batched_scan(call: Call) -> Types:
     if batch is None or steps is None:
         raise NotTyped
     state, results = _carried(
-        call, inner[:count], lambda state: call.run(body, (*state, *inner[count:]))
+        call, inner[:count], lambda state: call.run(body, (*state, *inner[count:]), False)
     )
     lead = (batch,)
     outputs: list[Type | None] = [

@@ -12,13 +12,13 @@ from shape_inference.dims import Size, ceil_div, divisible, smaller
 from shape_inference.registry import Call, infers
 from shape_inference.types import TensorType, Type
 
+__all__ = ["convolved", "pooled"]
+
 Types = tuple[Type | None, ...]
 Shape = tuple[Size, ...]
 
 
-def _window(
-    call: Call, dims: Shape, kernel: Sequence[Size], *, ceils: bool = False
-) -> list[Size]:
+def _window(call: Call, dims: Shape, kernel: Sequence[Size], *, ceils: bool = False) -> list[Size]:
     """The sizes of space after a window: (s + pads - (k - 1)*dilation - 1) // stride + 1."""
     attributes = call.attributes
     rank = len(dims)
@@ -59,7 +59,7 @@ def _kernel(call: Call, weight: Shape | None, rank: int) -> Sequence[Size] | Non
     return None if weight is None else weight[2:]
 
 
-def _convolved(call: Call, x: TensorType, w: TensorType) -> Shape | None:
+def convolved(call: Call, x: TensorType, w: TensorType) -> Shape | None:
     """[N, C, *S], [M, C/group, *K] -> [N, M, *S']."""
     dims = x.shape
     weight = w.shape
@@ -93,26 +93,26 @@ def conv(call: Call) -> Types:
     x, w = call.tensor(0), call.tensor(1)
     if x.dtype is not w.dtype and ir.DataType.UNDEFINED not in (x.dtype, w.dtype):
         call.fail("inputs must have one element type", f"{x.dtype.name}, {w.dtype.name}")
-    return (TensorType(x.dtype, _convolved(call, x, w)),)
+    return (TensorType(x.dtype, convolved(call, x, w)),)
 
 
 @infers("ConvInteger")
 def conv_integer(call: Call) -> Types:
     """Convolve bytes: [N, C, *S], [M, C/group, *K] -> [N, M, *S'], INT32."""
-    return (TensorType(ir.DataType.INT32, _convolved(call, call.tensor(0), call.tensor(1))),)
+    return (TensorType(ir.DataType.INT32, convolved(call, call.tensor(0), call.tensor(1))),)
 
 
 @infers("QLinearConv")
 def qlinear_conv(call: Call) -> Types:
     """Convolve quantized: x, scale, zero, w, … -> [N, M, *S'], the output zero point's type."""
-    return (TensorType(call.tensor(7).dtype, _convolved(call, call.tensor(0), call.tensor(3))),)
+    return (TensorType(call.tensor(7).dtype, convolved(call, call.tensor(0), call.tensor(3))),)
 
 
 @infers("DeformConv")
 def deform_conv(call: Call) -> Types:
     """Convolve at shifted places: [N, C, *S], [M, C/group, *K], offsets -> [N, M, *S']."""
     x, w, offset = call.tensor(0), call.tensor(1), call.tensor(2)
-    dims = _convolved(call, x, w)
+    dims = convolved(call, x, w)
     if dims is not None and offset.shape is not None and len(offset.shape) == len(dims):
         space = [unified(call, a, b) for a, b in zip(dims[2:], offset.shape[2:], strict=True)]
         dims = (*dims[:2], *space)
@@ -155,7 +155,7 @@ def conv_transpose(call: Call) -> Types:
     return (TensorType(x.dtype, (x.shape[0], maps, *space)),)
 
 
-def _pooled(call: Call, x: TensorType) -> Shape | None:
+def pooled(call: Call, x: TensorType) -> Shape | None:
     kernel = call.required("kernel_shape")
     if x.shape is None:
         space = call.unknown_shape(len(kernel), "pool")
@@ -170,7 +170,7 @@ def _pooled(call: Call, x: TensorType) -> Shape | None:
 def pool(call: Call) -> Types:
     """Fold windows: [N, C, *S] -> [N, C, *S'], and for MaxPool their INT64 places."""
     x = call.tensor(0)
-    dims = _pooled(call, x)
+    dims = pooled(call, x)
     return TensorType(x.dtype, dims), TensorType(ir.DataType.INT64, dims)
 
 
@@ -180,9 +180,9 @@ def max_unpool(call: Call) -> Types:
     x = call.tensor(0)
     kernel = call.required("kernel_shape")
     if call.has(2):
-        given = call.content(2)
+        given = call.sizes(2)
         if given is not None:
-            return (TensorType(x.dtype, given),)  # type: ignore[arg-type]  # an INT64 tensor
+            return (TensorType(x.dtype, given),)
         return (TensorType(x.dtype, call.unknown_shape(len(kernel) + 2, "unpool")),)
     if x.shape is None:
         return (TensorType(x.dtype, call.unknown_shape(len(kernel) + 2, "unpool")),)
@@ -225,7 +225,7 @@ def roi_align(call: Call) -> Types:
 @infers("Col2Im")
 def col2im(call: Call) -> Types:
     """Add blocks up into an image: [N, C*prod(block), L], image, block -> [N, C, *image]."""
-    x, image, block = call.tensor(0), call.content(1), call.content(2)
+    x, image, block = call.tensor(0), call.sizes(1), call.sizes(2)
     if x.shape is None or image is None:
         dims = call.tensor(1).shape
         if dims is None or not isinstance(dims[0], int):
@@ -236,5 +236,5 @@ def col2im(call: Call) -> Types:
     if x.shape is not None and block is not None:
         channels = x.shape[1]
         for size in block:
-            channels = channels // size  # type: ignore[operator]  # an INT64 tensor
-    return (TensorType(x.dtype, (batch, channels, *image)),)  # type: ignore[arg-type]  # an INT64 tensor
+            channels = channels // size
+    return (TensorType(x.dtype, (batch, channels, *image)),)

@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from shape_inference.broadcasting import unified
-from shape_inference.contents import array_of, content_of, static_shape
-from shape_inference.dims import Dim, Size, at_least, product, same
+from shape_inference.contents import array_of, compare, content_of, static_shape
+from shape_inference.dims import Dim, Size, at_least, product
 from shape_inference.registry import Call, infers
 from shape_inference.types import Content, TensorType, Type
 
@@ -152,9 +152,9 @@ def top_k(call: Call) -> Types:
         return TensorType(x.dtype, None), TensorType(_INT64, None)
     axis = call.axis(call.attribute("axis", -1), len(x.shape))
     if call.version < 10:
-        k: Any = call.required("k")
+        k: Size = call.required("k")
     else:
-        given = call.content(1)
+        given = call.sizes(1)
         k = call.fresh("k") if given is None else given[0]
     if at_least(x.shape[axis], k) is False:
         call.fail(f"k must be at most the size of the axis, {x.shape[axis]}", k)
@@ -169,7 +169,7 @@ def non_zero(call: Call) -> Types:
     if x.shape is None:
         return (TensorType(_INT64, (call.fresh("rank"), call.fresh("nonzero"))),)
     if x.content is not None and len(x.shape) == 1:
-        zeros = [same(item, 0) if not isinstance(item, float) else item == 0 for item in x.content]  # type: ignore[comparison-overlap]  # a bool compares as an int
+        zeros = [compare(item, 0, "==") for item in x.content]
         if None not in zeros:
             places = tuple([place for place, zero in enumerate(zeros) if not zero])
             return (TensorType(_INT64, (1, len(places)), places),)

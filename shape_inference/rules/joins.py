@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from shape_inference.broadcasting import unified
 from shape_inference.contents import array_of, content_of, count
 from shape_inference.dims import Dim, Size, at_least, ceil_div, divisible, larger, smaller
 from shape_inference.registry import Call, infers
-from shape_inference.types import MAX_CONTENT, Content, SequenceType, TensorType, Type
+from shape_inference.types import MAX_CONTENT, Content, TensorType, Type
 
 Types = tuple[Type | None, ...]
 Shape = tuple[Size, ...]
@@ -31,7 +32,9 @@ def concat(call: Call) -> Types:
     for dims in shapes:
         if len(dims) != rank:
             call.fail("inputs must have one rank", [len(dims) for dims in shapes])
-    axis = call.axis(call.required("axis") if call.version >= 4 else call.attribute("axis", 1), rank)
+    axis = call.axis(
+        call.required("axis") if call.version >= 4 else call.attribute("axis", 1), rank
+    )
     result = list(shapes[0])
     total: Size = 0
     for dims in shapes:
@@ -40,20 +43,29 @@ def concat(call: Call) -> Types:
             if place != axis and result[place] is not dims[place]:
                 result[place] = unified(call, result[place], dims[place], f"sizes of axis {place}")
     result[axis] = total if len(shapes) == len(tensors) else call.fresh("concat")
-    return (TensorType(dtype, tuple(result), _joined(tensors, axis, tuple(result))),)
+    return (TensorType(dtype, tuple(result), _joined(call, tensors, axis, tuple(result))),)
 
 
-def _joined(tensors: list[TensorType], axis: int, dims: Shape) -> Content | None:
-    for tensor in tensors:
-        if tensor.content is None:
-            return None
-    if count(dims) is None:
+def _joined(call: Call, tensors: list[TensorType], axis: int, dims: Shape) -> Content | None:
+    """The contents of a Concat; what is not known in a vector of sizes gets names."""
+    known = [tensor.content is not None for tensor in tensors]
+    if not any(known) or count(dims) is None:
         return None
     if len(dims) == 1:
-        return tuple([item for tensor in tensors for item in tensor.content or ()])
-    import numpy as np
-
-    return content_of(np.concatenate([array_of(tensor) for tensor in tensors], axis))  # type: ignore[arg-type]  # all have contents
+        if not all(known) and tensors[0].dtype is not ir.DataType.INT64:
+            return None
+        items: list[Any] = []
+        for tensor in tensors:
+            if tensor.content is not None:
+                items += tensor.content
+            else:
+                assert tensor.shape is not None
+                items += call.unknown_content(count(tensor.shape) or 0, "size")
+        return tuple(items)
+    if not all(known):
+        return None
+    arrays = [array for array in map(array_of, tensors) if array is not None]
+    return content_of(np.concatenate(arrays, axis)) if len(arrays) == len(tensors) else None
 
 
 def _one_type(call: Call, tensors: list[TensorType]) -> ir.DataType:
@@ -81,6 +93,8 @@ def split(call: Call) -> Types:
     results = []
     start: Any = 0
     for part in parts:
+        if at_least(part, 0) is False:
+            call.fail("the parts must not be negative", f"{part} of {whole}")
         dims = (*x.shape[:axis], part, *x.shape[axis + 1 :])
         content = None
         if array is not None and isinstance(part, int) and isinstance(start, int):
@@ -95,7 +109,7 @@ def _parts(call: Call, whole: Size) -> list[Size]:
     outputs = call.output_count
     given: Any = call.attribute("split")
     if call.version >= 13 and call.has(1):
-        given = call.content(1)
+        given = call.sizes(1)
         if given is None:
             return [call.fresh("split") for _ in range(outputs)]
     if given is not None:
@@ -120,13 +134,13 @@ def slice_(call: Call) -> Types:
     """Take start:end:step of some axes: [*S] -> [max(0, ceil((end - start) / step)) there]."""
     x = call.tensor(0)
     if call.version < 10:
-        starts: Content | None = tuple(call.required("starts"))
-        ends: Content | None = tuple(call.required("ends"))
-        axes: Content | None = call.attribute("axes")
-        steps: Content | None = None
+        starts: Shape | None = tuple(call.required("starts"))
+        ends: Shape | None = tuple(call.required("ends"))
+        axes: Shape | None = call.attribute("axes")
+        steps: Shape | None = None
     else:
-        starts, ends = call.content(1), call.content(2)
-        axes, steps = call.content(3), call.content(4)
+        starts, ends = call.sizes(1), call.sizes(2)
+        axes, steps = call.sizes(3), call.sizes(4)
     if x.shape is None:
         return (TensorType(x.dtype, None),)
     rank = len(x.shape)
@@ -162,7 +176,7 @@ def slice_(call: Call) -> Types:
     return (TensorType(x.dtype, tuple(dims), content),)
 
 
-def _slice_count(call: Call, starts: Content | None, ends: Content | None) -> int | None:
+def _slice_count(call: Call, starts: Shape | None, ends: Shape | None) -> int | None:
     """How many axes are sliced."""
     for content in (starts, ends):
         if content is not None:
@@ -185,19 +199,16 @@ _FAR = 2**31 - 1
 def _cut(call: Call, dim: Size, start: Any, end: Any, step: int) -> Size:
     """The length of start:end:step of an axis."""
     if isinstance(dim, int) and isinstance(start, int) and isinstance(end, int):
-        if step < 0 and end < -dim:
-            end = -dim - 1
-        return len(range(*slice(start, None if step < 0 and end < -dim else end, step).indices(dim)))
+        return len(
+            range(*slice(start, None if step < 0 and end < -dim else end, step).indices(dim))
+        )
     if step > 0:
         low, high = _clamped(call, start, dim, 0, dim), _clamped(call, end, dim, 0, dim)
         if low is None or high is None:
             return call.fresh("slice")
         return larger(ceil_div(high - low, step), 0)
     low = _clamped(call, start, dim, 0, dim - 1)
-    if isinstance(end, int) and end <= -_FAR:
-        high: Size | None = -1
-    else:
-        high = _clamped(call, end, dim, -1, dim - 1)
+    high = -1 if isinstance(end, int) and end <= -_FAR else _clamped(call, end, dim, -1, dim - 1)
     if low is None or high is None:
         return call.fresh("slice")
     return larger(ceil_div(low - high, -step), 0)
@@ -227,7 +238,7 @@ def pad(call: Call) -> Types:
         if given is None:
             call.required("pads")
     else:
-        given = call.content(1)
+        given = call.sizes(1)
     if x.shape is None:
         return (TensorType(x.dtype, None),)
     rank = len(x.shape)
@@ -238,9 +249,7 @@ def pad(call: Call) -> Types:
     if given is None or axes is None:
         if axes is None:
             return (TensorType(x.dtype, call.unknown_shape(rank, "pad")),)
-        kept = tuple(
-            call.fresh("pad") if axis in axes else dim for axis, dim in enumerate(x.shape)
-        )
+        kept = tuple(call.fresh("pad") if axis in axes else dim for axis, dim in enumerate(x.shape))
         return (TensorType(x.dtype, kept),)
     if len(given) != 2 * len(axes):
         call.fail(f"pads must have {2 * len(axes)} elements", len(given))
@@ -250,7 +259,11 @@ def pad(call: Call) -> Types:
         if isinstance(dims[axis], int) and dims[axis] < 0:  # type: ignore[operator]  # its class was compared
             call.fail("pads must leave no negative size", list(given))
     content = None
-    if len(dims) == 1 and x.content is not None and call.attribute("mode", "constant") == "constant":
+    if (
+        len(dims) == 1
+        and x.content is not None
+        and call.attribute("mode", "constant") == "constant"
+    ):
         content = _padded(call, x, given, dims[0])
     return (TensorType(x.dtype, tuple(dims), content),)
 
@@ -267,27 +280,3 @@ def _padded(call: Call, x: TensorType, given: Any, length: Size) -> Content | No
     if filling is None:
         return None
     return filling * before + x.content + filling * after
-
-
-@infers("SplitToSequence")
-def split_to_sequence(call: Call) -> Types:
-    """Take apart along an axis: [*L, a, *R] -> a sequence of [*L, a_i, *R]."""
-    x = call.tensor(0)
-    if x.shape is None:
-        return (SequenceType(TensorType(x.dtype, None)),)
-    axis = call.axis(call.attribute("axis", 0), len(x.shape))
-    before, after = x.shape[:axis], x.shape[axis + 1 :]
-    if not call.has(1):
-        keeps = call.attribute("keepdims", 1)
-        dims: Shape = (*before, 1, *after) if keeps else before + after
-        return (SequenceType(TensorType(x.dtype, dims)),)
-    part: Size | None = None
-    given = call.content(1)
-    whole = x.shape[axis]
-    if given is not None:
-        scalar = call.tensor(1).shape == ()
-        exact = scalar and divisible(whole, given[0])  # type: ignore[arg-type]  # an integer tensor
-        if exact or (not scalar and len(set(given)) == 1):
-            part = given[0]  # type: ignore[assignment]  # an integer tensor
-    part = call.fresh("split") if part is None else part
-    return (SequenceType(TensorType(x.dtype, (*before, part, *after))),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from shape_inference.broadcasting import broadcast, unified
@@ -44,59 +45,68 @@ def size(call: Call) -> Types:
     return (TensorType(_INT64, (), None if x.shape is None else (product(x.shape),)),)
 
 
-def _wanted(call: Call, index: int) -> tuple[Content | None, Size | None]:
+def _wanted(call: Call, index: int) -> tuple[Shape | None, int | None]:
     """The contents of a shape tensor, and how many there are."""
     tensor = call.tensor(index)
     if tensor.dtype not in (_INT64, ir.DataType.UNDEFINED):
         call.fail(f"input {index} must be INT64", tensor.dtype.name)
     if tensor.shape is None:
-        return tensor.content, None
+        return None, None
     if len(tensor.shape) != 1:
         call.fail(f"input {index} must have rank 1", tensor)
-    return tensor.content, tensor.shape[0]
+    rank = tensor.shape[0]
+    return call.sizes(index), rank if isinstance(rank, int) else None
 
 
 @infers("Reshape")
 def reshape(call: Call) -> Types:
     """Give the elements another shape: [*S], [r] -> its contents, -1 being prod(S) / the others."""
     x = call.tensor(0)
-    wanted, rank = _wanted(call, 1)
+    if call.version < 5:
+        wanted: Shape | None = tuple(call.required("shape"))
+        rank: int | None = None
+    else:
+        wanted, rank = _wanted(call, 1)
     if wanted is None:
-        if isinstance(rank, int):
-            return (TensorType(x.dtype, call.unknown_shape(rank, "reshape")),)
-        return (TensorType(x.dtype, None),)
-    copies = not call.attribute("allowzero", 0)
-    dims: list[Size] = []
-    rest = -1
-    taken: list[int] = []  # the axes that are copied from x by a 0
-    for position, item in enumerate(wanted):
-        dim: Any = item
-        if dim.__class__ is int:
-            if dim == -1:
-                if rest >= 0:
-                    call.fail("shape must have at most one -1", list(wanted))
-                rest = position
-            elif dim == 0 and copies:
-                if x.shape is None:
-                    dim = call.fresh("reshape")
-                elif position >= len(x.shape):
-                    call.fail(f"shape must have no 0 beyond the rank {len(x.shape)}", list(wanted))
-                else:
-                    dim = x.shape[position]
-                    taken.append(position)
-            elif dim < 0:
-                call.fail("shape must have no negative number but -1", list(wanted))
-        dims.append(dim)
-    if rest >= 0:
-        dims[rest] = _inferred(call, x.shape, dims, rest, taken)
+        dims = None if rank is None else call.unknown_shape(rank, "reshape")
+        return (TensorType(x.dtype, dims),)
+    result = list(wanted)
+    rest: list[int] = []  # where a -1 is, or what may be one
+    copied: list[int] = []  # the axes that are taken from x by a 0
+    for axis, dim in enumerate(wanted):
+        if isinstance(dim, Dim):
+            if dim.minimum is None or dim.minimum < 0:
+                rest.append(axis)
+        elif dim == -1:
+            rest.append(axis)
+        elif dim == 0 and not call.attributes.get("allowzero"):
+            copied.append(axis)
+            result[axis] = _copied(call, x, axis, wanted)
+        elif dim < 0:
+            call.fail("shape must have no negative number but -1", _show(wanted))
+    if wanted.count(-1) > 1:
+        call.fail("shape must have at most one -1", _show(wanted))
+    if len(rest) == 1:
+        result[rest[0]] = _inferred(call, x.shape, result, rest[0], copied)
+    elif rest:
+        for axis in rest:
+            result[axis] = call.fresh("reshape")
     elif x.shape is not None:
-        _check_count(call, x.shape, dims)
-    content = x.content if x.content is not None else None
-    return (TensorType(x.dtype, tuple(dims), content),)
+        _check_count(call, x.shape, result)
+    return (TensorType(x.dtype, tuple(result), x.content),)
+
+
+def _copied(call: Call, x: TensorType, axis: int, wanted: Shape) -> Size:
+    """The size that a 0 stands for."""
+    if x.shape is None:
+        return call.fresh("reshape")
+    if axis >= len(x.shape):
+        call.fail(f"shape must have no 0 beyond the rank {len(x.shape)}", _show(wanted))
+    return x.shape[axis]
 
 
 def _inferred(
-    call: Call, source: Shape | None, dims: list[Size], rest: int, taken: list[int]
+    call: Call, source: Shape | None, dims: list[Size], rest: int, copied: list[int]
 ) -> Size:
     """The dim of a -1: what is in the source and in no other dim."""
     if source is None:
@@ -106,7 +116,7 @@ def _inferred(
     for position, dim in enumerate(dims):
         if position == rest:
             continue
-        if position in taken:
+        if position in copied:
             left[position] = 1
         else:
             others.append(dim)
@@ -146,7 +156,7 @@ def expand(call: Call) -> Types:
     x = call.tensor(0)
     wanted, rank = _wanted(call, 1)
     if wanted is None:
-        if isinstance(rank, int) and x.shape is not None:
+        if rank is not None and x.shape is not None:
             return (TensorType(x.dtype, _expanded(call, x.shape, rank)),)
         return (TensorType(x.dtype, None),)
     dims = broadcast(call, x.shape, wanted)
@@ -156,9 +166,7 @@ def expand(call: Call) -> Types:
 def _expanded(call: Call, dims: Shape, rank: int) -> Shape:
     lead = max(rank - len(dims), 0)
     kept = tuple(
-        dim
-        if position < len(dims) - rank or (at_least(dim, 2) is True)
-        else call.fresh("expand")
+        dim if position < len(dims) - rank or (at_least(dim, 2) is True) else call.fresh("expand")
         for position, dim in enumerate(dims)
     )
     return call.unknown_shape(lead, "expand") + kept
@@ -173,8 +181,6 @@ def _stretched(x: TensorType, dims: Shape | None) -> Content | None:
     array = array_of(x)
     if array is None:
         return None
-    import numpy as np
-
     return content_of(np.broadcast_to(array, static_shape(dims) or ()))
 
 
@@ -187,6 +193,14 @@ def _axes(call: Call, index: int) -> list[int] | None:
     return None if found is None else list(found)
 
 
+def _shifted(call: Call, dims: Shape | None, sign: int) -> Shape | None:
+    """A shape with as many axes more or fewer as there are elements in input 1."""
+    number = count(call.tensor(1).shape)
+    if dims is None or number is None:
+        return None
+    return call.unknown_shape(len(dims) + sign * number, "dim")
+
+
 @infers("Unsqueeze")
 def unsqueeze(call: Call) -> Types:
     """Insert axes of size 1, at their places in the result: [*S] -> [*S with ones]."""
@@ -195,13 +209,7 @@ def unsqueeze(call: Call) -> Types:
     if axes is None:
         if call.version < 13:
             call.required("axes")
-        given = call.tensor(1).shape
-        if x.shape is None or given is None or given != ():
-            known = given is not None and len(given) == 1 and isinstance(given[0], int)
-            if x.shape is None or not known:
-                return (TensorType(x.dtype, None),)
-            return (TensorType(x.dtype, call.unknown_shape(len(x.shape) + given[0], "dim")),)  # type: ignore[index, operator]  # `known` says so
-        return (TensorType(x.dtype, call.unknown_shape(len(x.shape) + 1, "dim")),)
+        return (TensorType(x.dtype, _shifted(call, x.shape, 1)),)
     if x.shape is None:
         return (TensorType(x.dtype, None, x.content),)
     rank = len(x.shape) + len(axes)
@@ -223,10 +231,7 @@ def squeeze(call: Call) -> Types:
     axes = _axes(call, 1)
     if axes is None:
         if call.version >= 13 and call.has(1):
-            given = call.tensor(1).shape
-            if given is not None and len(given) == 1 and isinstance(given[0], int):
-                return (TensorType(x.dtype, call.unknown_shape(len(x.shape) - given[0], "dim")),)
-            return (TensorType(x.dtype, None),)
+            return (TensorType(x.dtype, _shifted(call, x.shape, -1)),)
         ones = [same(dim, 1) for dim in x.shape]
         if None in ones:
             return (TensorType(x.dtype, None, x.content),)
@@ -285,10 +290,10 @@ def constant_of_shape(call: Call) -> Types:
     dtype = ir.DataType.FLOAT if value is None else value.dtype
     wanted, rank = _wanted(call, 0)
     if wanted is None:
-        known = isinstance(rank, int)
-        return (TensorType(dtype, call.unknown_shape(rank, "dim") if known else None),)  # type: ignore[arg-type]  # `known` says so
+        dims = None if rank is None else call.unknown_shape(rank, "dim")
+        return (TensorType(dtype, dims),)
     for dim in wanted:
-        if dim.__class__ is int and dim < 0:  # type: ignore[operator]  # its class was compared
+        if isinstance(dim, int) and dim < 0:
             call.fail("shape must not be negative", _show(wanted))
     total = count(wanted)
     filling: Content | None = (0.0,) if value is None else tensor_content(value)
@@ -306,24 +311,27 @@ def range_(call: Call) -> Types:
             call.fail("inputs must have one element type", f"{dtype.name}, {tensor.dtype.name}")
     if start.content is None or limit.content is None or delta.content is None:
         return (TensorType(dtype, (call.fresh("range"),)),)
-    a, b, step = start.content[0], limit.content[0], delta.content[0]
+    a, b, step = (_whole(tensor.content[0]) for tensor in (start, limit, delta))  # type: ignore[index]  # all have contents
     if not isinstance(step, Dim) and step == 0:
         call.fail("delta must not be 0", 0)
-    if dtype not in INTEGERS:
-        if any(isinstance(item, Dim) for item in (a, b, step)):
-            whole = all(isinstance(i, Dim) or float(i).is_integer() for i in (a, b, step))
-            if not whole:
-                return (TensorType(dtype, (call.fresh("range"),)),)
-            a, b, step = (i if isinstance(i, Dim) else int(i) for i in (a, b, step))
-        else:
-            return (TensorType(dtype, (max(0, math.ceil((b - a) / step)),)),)
+    if isinstance(a, float) or isinstance(b, float) or isinstance(step, float):
+        if isinstance(a, Dim) or isinstance(b, Dim) or isinstance(step, Dim):
+            return (TensorType(dtype, (call.fresh("range"),)),)
+        return (TensorType(dtype, (max(0, math.ceil((b - a) / step)),)),)
     if isinstance(step, Dim) and not at_least(step, 1):
         return (TensorType(dtype, (call.fresh("range"),)),)
-    length = larger(ceil_div(b - a, step), 0)  # type: ignore[arg-type, operator]  # the floats have left
+    length = larger(ceil_div(b - a, step), 0)
     content = None
     if isinstance(length, int) and length <= MAX_CONTENT and dtype in INTEGERS:
-        content = tuple([a + step * index for index in range(length)])  # type: ignore[operator]  # as above
+        content = tuple([a + step * index for index in range(length)])
     return (TensorType(dtype, (length,), content),)
+
+
+def _whole(item: Any) -> int | float | Dim:
+    """A whole number as an int, whatever its type."""
+    if isinstance(item, float) and item.is_integer():
+        return int(item)
+    return item  # type: ignore[no-any-return]  # an element of a content
 
 
 @infers("Tile")
@@ -332,19 +340,16 @@ def tile(call: Call) -> Types:
     x = call.tensor(0)
     repeats, rank = _wanted(call, 1)
     if x.shape is None:
-        known = isinstance(rank, int)
-        return (TensorType(x.dtype, call.unknown_shape(rank, "tile") if known else None),)  # type: ignore[arg-type]  # `known` says so
-    if isinstance(rank, int) and rank != len(x.shape):
+        return (TensorType(x.dtype, None if rank is None else call.unknown_shape(rank, "tile")),)
+    if rank is not None and rank != len(x.shape):
         call.fail(f"repeats must have {len(x.shape)} elements", rank)
     if repeats is None:
         return (TensorType(x.dtype, call.unknown_shape(len(x.shape), "tile")),)
-    dims = tuple([dim * times for dim, times in zip(x.shape, repeats, strict=True)])  # type: ignore[operator]  # INT64 has no float
+    dims = tuple([dim * times for dim, times in zip(x.shape, repeats, strict=True)])
     content = None
     array = array_of(x)
     if array is not None and count(dims) is not None:
-        import numpy as np
-
-        content = content_of(np.tile(array, static_shape(repeats) or ()))  # type: ignore[arg-type]  # INT64 has no float
+        content = content_of(np.tile(array, static_shape(repeats) or ()))
     return (TensorType(x.dtype, dims, content),)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import onnx_ir as ir
 
 from shape_inference.broadcasting import broadcast, broadcast_types
-from shape_inference.contents import compare, elementwise, truncated_div
-from shape_inference.dims import Dim, at_least, larger, same, smaller
+from shape_inference.contents import FLOATS, compare, elementwise, truncated_div
+from shape_inference.dims import Dim, at_least, divisible, larger, same, smaller
 from shape_inference.registry import Call, infers
 from shape_inference.types import Content, TensorType, Type
 
@@ -99,7 +99,7 @@ def _stored(content: Content | None, dtype: ir.DataType) -> Content | None:
     if dtype in _WRAPS:
         low, high = _WRAPS[dtype]
         for item in content:
-            if item.__class__ is int and not low <= item <= high:  # type: ignore[operator]  # its class was compared
+            if isinstance(item, int) and not low <= item <= high:
                 return None
         return content
     return content if dtype in (_BOOL, ir.DataType.DOUBLE) else None
@@ -133,15 +133,37 @@ def _mod(a: Any, b: Any) -> Any:
     return a % b
 
 
+def _whole(a: Any) -> Any:
+    """A whole number as an int, so that it can be reckoned with beside symbols."""
+    return int(a) if isinstance(a, float) and a.is_integer() else a
+
+
+def _ratio(a: Any, b: Any) -> Any:
+    """A quotient of floats; one with a symbol in it only where it is whole."""
+    if isinstance(a, float) or isinstance(b, float):
+        return None if isinstance(a, Dim) or isinstance(b, Dim) else a / b
+    return a // b if divisible(a, b) else None
+
+
+def _in_floats(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def apply(a: Any, b: Any) -> Any:
+        if isinstance(a, Dim) or isinstance(b, Dim):
+            return function(_whole(a), _whole(b))
+        return function(a, b)
+
+    return apply
+
+
 def _pow(a: Any, b: Any) -> Any:
-    if not isinstance(b, int) and not (isinstance(b, float) and b.is_integer()):
+    b = _whole(b)
+    if not isinstance(b, int):
         return None
     if isinstance(a, float):
         return a ** float(b) if abs(b) <= 64 else None
     if not 0 <= b <= 16:
         return None
     result: Any = 1
-    for _ in range(int(b)):
+    for _ in range(b):
         result = a * result
     return result
 
@@ -165,6 +187,15 @@ BINARY: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+# The same for elements of a float type, among which symbols stand for whole numbers.
+_FLOAT_BINARY = {
+    "Add": _in_floats(_add),
+    "Sub": _in_floats(_sub),
+    "Mul": _in_floats(_mul),
+    "Div": _in_floats(_ratio),
+}
+
+
 @infers(*(name for name in BINARY if name not in ("Pow", "PRelu", "Mod")))
 def binary(call: Call) -> Types:
     """Lay two tensors of one type over one another: [*A], [*B] -> broadcast."""
@@ -176,7 +207,10 @@ def binary(call: Call) -> Types:
     shape = x if x == y else broadcast(call, x, y)
     if a.content is None or b.content is None:
         return (TensorType(dtype, shape),)
-    content = elementwise(BINARY[call.op_type], shape, [a, b])
+    function = BINARY[call.op_type]
+    if dtype in FLOATS:
+        function = _FLOAT_BINARY.get(call.op_type, function)
+    content = elementwise(function, shape, [a, b])
     return (TensorType(dtype, shape, _stored(content, dtype)),)
 
 
@@ -339,9 +373,6 @@ def _equal(a: Any, b: Any) -> bool:
     return same(a, b) is True
 
 
-_FLOATING = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16})
-
-
 @infers("Cast")
 def cast(call: Call) -> Types:
     """Change the element type: [*S] -> [*S], `to`."""
@@ -365,7 +396,7 @@ def _converted(content: Content, dtype: ir.DataType) -> Content | None:
             return None
         whole = tuple([item if isinstance(item, Dim) else int(item) for item in content])
         return _stored(whole, dtype)
-    if dtype in _FLOATING:
+    if dtype in FLOATS:
         floats = tuple([item if isinstance(item, Dim) else float(item) for item in content])
         return _stored(floats, dtype)
     return None

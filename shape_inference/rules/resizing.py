@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from shape_inference.contents import count
 from shape_inference.dims import Dim, Size
 from shape_inference.registry import Call, infers
 from shape_inference.types import Content, TensorType, Type
@@ -33,15 +35,13 @@ def resize(call: Call) -> Types:
     x = call.tensor(0)
     if x.shape is None:
         given = call.optional(3) or call.optional(2)
-        known = given is not None and given.shape and isinstance(given.shape[0], int)
-        if not known or call.attribute("axes"):
-            return (TensorType(x.dtype, None),)
-        return (TensorType(x.dtype, call.unknown_shape(given.shape[0], "resize")),)  # type: ignore[arg-type, index, union-attr]  # `known` says so
+        rank = None if given is None or call.attribute("axes") else count(given.shape)
+        return (TensorType(x.dtype, None if rank is None else call.unknown_shape(rank, "resize")),)
     rank = len(x.shape)
     axes = [call.axis(axis, rank) for axis in call.attribute("axes") or range(rank)]
     dims = list(x.shape)
     if _given(call, 3):
-        sizes = call.content(3)
+        sizes = call.sizes(3)
         if sizes is not None and len(sizes) != len(axes):
             call.fail(f"sizes must have {len(axes)} elements", len(sizes))
         policy = call.attribute("keep_aspect_ratio_policy", "stretch")
@@ -49,7 +49,7 @@ def resize(call: Call) -> Types:
             if sizes is None:
                 dims[axis] = call.fresh("resize")
             elif policy == "stretch":
-                dims[axis] = sizes[position]  # type: ignore[assignment]  # an INT64 tensor
+                dims[axis] = sizes[position]
             else:
                 dims[axis] = _kept_aspect(call, x.shape, axes, sizes, axis, policy)
         return (TensorType(x.dtype, tuple(dims)),)
@@ -92,10 +92,10 @@ def _scaled(
 
 
 def _cropped(call: Call, dim: Size, start: Any, end: Any, scale: Any) -> Size:
-    if any(isinstance(item, Dim) for item in (dim, start, end, scale)):
+    if isinstance(dim, Dim) or any(isinstance(item, Dim) for item in (start, end, scale)):
         return call.fresh("resize")
     span = np.float32(dim) * (np.float32(end) - np.float32(start))
-    return int(math.floor(span * np.float32(scale)))
+    return math.floor(float(span * np.float32(scale)))
 
 
 def _times(call: Call, dim: Size, scale: Any) -> Size:
@@ -105,7 +105,7 @@ def _times(call: Call, dim: Size, scale: Any) -> Size:
     if scale <= 0:
         call.fail("scales must be positive", scale)
     if isinstance(dim, int):
-        return int(math.floor(np.float32(dim) * np.float32(scale)))
+        return math.floor(float(np.float32(dim) * np.float32(scale)))
     fraction = Fraction(scale)
     if fraction.numerator > _EXACT or fraction.denominator > _EXACT:
         return call.fresh("resize")
@@ -113,15 +113,24 @@ def _times(call: Call, dim: Size, scale: Any) -> Size:
 
 
 def _kept_aspect(
-    call: Call, dims: tuple[Size, ...], axes: list[int], sizes: Content, axis: int, policy: str
+    call: Call,
+    dims: tuple[Size, ...],
+    axes: list[int],
+    sizes: Sequence[Size],
+    axis: int,
+    policy: str,
 ) -> Size:
     """The size where all axes are scaled alike, so that none (or one only) is below its wish."""
-    sources = [dims[place] for place in axes]
-    if any(isinstance(item, Dim) for item in (*sources, *sizes)):
+    whole, sources = dims[axis], [dims[place] for place in axes]
+    ratios = [
+        Fraction(size, dim)
+        for size, dim in zip(sizes, sources, strict=True)
+        if isinstance(size, int) and isinstance(dim, int)
+    ]
+    if isinstance(whole, Dim) or len(ratios) < len(axes):
         return call.fresh("resize")
-    ratios = [Fraction(int(size), int(dim)) for size, dim in zip(sizes, sources, strict=True)]  # type: ignore[arg-type]  # no Dim is among them
     scale = min(ratios) if policy == "not_larger" else max(ratios)
-    return math.floor(scale * int(dims[axis]) + Fraction(1, 2))  # type: ignore[arg-type]  # no Dim is among them
+    return math.floor(scale * whole + Fraction(1, 2))
 
 
 @infers("GridSample")
@@ -140,7 +149,7 @@ def grid_sample(call: Call) -> Types:
 def affine_grid(call: Call) -> Types:
     """Make a grid: theta [N, d, d+1], size (N, C, *S) -> [N, *S, d]."""
     theta = call.tensor(0)
-    size: Any = call.content(1)
+    size = call.sizes(1)
     if size is None:
         dims = call.tensor(1).shape
         if dims is None or not isinstance(dims[0], int):
@@ -157,7 +166,7 @@ def center_crop_pad(call: Call) -> Types:
         return (TensorType(x.dtype, None),)
     rank = len(x.shape)
     axes = [call.axis(axis, rank) for axis in call.attribute("axes") or range(rank)]
-    sizes: Any = call.content(1)
+    sizes = call.sizes(1)
     dims = list(x.shape)
     for position, axis in enumerate(axes):
         dims[axis] = call.fresh("crop") if sizes is None else sizes[position]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx_ir as ir
 
 from shape_inference.dims import Size
@@ -25,7 +23,7 @@ def dft(call: Call) -> Types:
     rank = len(x.shape)
     if rank < 2:
         call.fail("input must have at least rank 2", x)
-    axis: Any
+    axis: int | None
     if call.version < 20:
         axis = call.attribute("axis", 1)
     elif call.has(2):
@@ -41,7 +39,7 @@ def dft(call: Call) -> Types:
     inverse, onesided = call.attribute("inverse", 0), call.attribute("onesided", 0)
     length: Size = x.shape[axis]
     if call.has(1):
-        given: Any = call.content(1)
+        given = call.sizes(1)
         length = call.fresh("dft_length") if given is None else given[0]
     elif inverse and onesided:
         length = (length - 1) * 2
@@ -58,9 +56,9 @@ def stft(call: Call) -> Types:
     frames = (n - length) // step + 1; bins = length // 2 + 1 where onesided, else length.
     """
     x = call.tensor(0)
-    step: Any = call.content(1)
+    step = call.sizes(1)
     window = call.optional(2)
-    given: Any = call.content(3)
+    given = call.sizes(3)
     length: Size | None = None
     if given is not None:
         length = given[0]
@@ -81,8 +79,8 @@ def stft(call: Call) -> Types:
 @infers("MelWeightMatrix")
 def mel_weight_matrix(call: Call) -> Types:
     """Make mel filters: bins, length, … -> [length // 2 + 1, bins]."""
-    bins: Any = call.content(0)
-    length: Any = call.content(1)
+    bins = call.sizes(0)
+    length = call.sizes(1)
     rows = call.fresh("spectrum") if length is None else length[0] // 2 + 1
     columns = call.fresh("mel") if bins is None else bins[0]
     dtype = ir.DataType(call.attribute("output_datatype", 1))

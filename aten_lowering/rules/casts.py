@@ -1,0 +1,88 @@
+"""Changes of the element type, and copies, which are nothing in a graph of values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from aten_lowering.builder import Builder, Value, dims
+from aten_lowering.builder import dtype as dtype_of
+from aten_lowering.dtypes import from_torch, is_float
+from aten_lowering.errors import UnsupportedArgument
+from aten_lowering.registry import lowers
+
+aten = torch.ops.aten
+
+# The result is the argument: memory, its layout and its sharing are not in a graph of values.
+IDENTITIES: tuple[Any, ...] = (
+    aten.clone.default,
+    aten.contiguous.default,
+    aten.detach.default,
+    aten.alias.default,
+    aten.alias_copy.default,
+    aten.detach_copy.default,
+    aten.lift_fresh_copy.default,
+    aten.positive.default,
+    aten.resolve_neg.default,
+)
+_FLOAT8 = frozenset(
+    {ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT8E4M3FNUZ, ir.DataType.FLOAT8E5M2, ir.DataType.FLOAT8E5M2FNUZ}
+)
+
+
+def _identity(overload: Any) -> None:
+    @lowers(overload)
+    def rule(op: Builder, self: Value) -> Value:
+        return self
+
+
+for _overload in IDENTITIES:
+    _identity(_overload)
+
+
+@lowers(aten.to.dtype, aten.to.device, aten.to.dtype_layout, aten._to_copy.default)
+def to(op: Builder, self: Value, dtype: torch.dtype | None) -> Value:
+    """[*S] -> [*S], another element type; a float becomes the integer toward zero.
+
+    What is too large for a float8 becomes NaN or infinity, as in torch.
+    """
+    if dtype is None:
+        return self
+    kind = from_torch(dtype)
+    if kind in _FLOAT8 and self.dtype != kind:
+        return op.Cast(self, to=kind, saturate=0)
+    return op.cast(self, kind)
+
+
+@lowers(aten.to.other, aten.type_as.default)
+def to_other(op: Builder, self: Value, other: Value) -> Value:
+    """[*S] -> [*S], the element type of the other."""
+    return op.cast(self, dtype_of(other))
+
+
+@lowers(aten.view.dtype)
+def view_dtype(op: Builder, self: Value, dtype: torch.dtype) -> Value:
+    """[*S] -> [*S], the same bits as another type of the same width.
+
+    Between integers that is a cast, which wraps; between others it needs BitCast, of opset 26.
+    """
+    kind = from_torch(dtype)
+    old = dtype_of(self)
+    if old == kind:
+        return self
+    if old.itemsize == kind.itemsize and not is_float(old) and not is_float(kind) and not {old, kind} & _FLOAT8:
+        return op.cast(self, kind)
+    if old.itemsize != kind.itemsize or op.opset_version < 26:
+        raise UnsupportedArgument(
+            f"aten.view.dtype: the dtypes must be integers of one width, got {old.name} and {kind.name}",
+            hint="use tensor.to(dtype) where the numbers are meant, not their bits",
+        )
+    return op.BitCast(self, to=kind)
+
+
+@lowers(aten.copy.default)
+def copy(op: Builder, self: Value, src: Value) -> Value:
+    """[*S], [*T] -> [*S], the second in the shape and type of the first."""
+    return op.expand(op.cast(src, dtype_of(self)), dims(self))

@@ -1,0 +1,71 @@
+"""Elements chosen by a mask: masked_fill, masked_select, masked_scatter, nonzero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+import torch
+
+from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.promotion import Operand, as_value
+from aten_lowering.registry import lowers
+from aten_lowering.rules.layouts import broadcast_sizes
+from aten_lowering.rules.reshapes import flat
+
+aten = torch.ops.aten
+
+
+@lowers(aten.masked_fill.Scalar, aten.masked_fill.Tensor)
+def masked_fill(op: Builder, self: Value, mask: Value, value: Operand) -> Value:
+    """[*S], mask broadcast with it -> their shape, with the number where the mask is true."""
+    return op.Where(op.cast(mask, ir.DataType.BOOL), as_value(op, value, dtype(self)), self)
+
+
+@lowers(aten.masked_select.default)
+def masked_select(op: Builder, self: Value, mask: Value) -> Value:
+    """[*S], mask broadcast with it -> [n], row-major."""
+    sizes = broadcast_sizes([dims(self), dims(mask)])
+    chosen = op.expand(op.cast(mask, ir.DataType.BOOL), sizes)
+    value = op.expand(self, sizes)
+    return op.Compress(flat(op, value), flat(op, chosen))
+
+
+@lowers(aten.masked_scatter.default)
+def masked_scatter(op: Builder, self: Value, mask: Value, source: Value) -> Value:
+    """[*S], mask, [at least n elements] -> [*S] with the source's next element wherever the mask is true.
+
+    The running count of the mask tells which element that is; before the first it is -1, which no
+    one looks at.
+    """
+    sizes = broadcast_sizes([dims(self), dims(mask)])
+    self = op.expand(self, sizes)
+    mask = op.expand(op.cast(mask, ir.DataType.BOOL), sizes)
+    count = op.CumSum(op.cast(flat(op, mask), ir.DataType.INT64), 0)
+    taken = op.Gather(flat(op, source), op.Sub(count, 1), axis=0)
+    return op.Where(mask, op.reshape(taken, sizes), self)
+
+
+@lowers(aten.nonzero.default, aten.argwhere.default)
+def nonzero(op: Builder, self: Value) -> Value:
+    """[*S] -> int64 [n, len(S)]: where it is not zero, row-major."""
+    if rank(self) == 0:
+        return op.Slice(op.transpose(op.NonZero(op.unsqueeze(self, [0])), [1, 0]), [0], [0], [1])
+    return op.transpose(op.NonZero(self), [1, 0])
+
+
+@lowers(aten.nonzero_numpy.default)
+def nonzero_numpy(op: Builder, self: Value) -> Sequence[Value]:
+    """[*S] -> int64 [n] for each axis: where it is not zero."""
+    if rank(self) == 0:
+        self = op.unsqueeze(self, [0])
+    found = op.NonZero(self)
+    if rank(self) == 1:
+        return [op.squeeze(found, [0])]
+    return [op.Gather(found, axis, axis=0) for axis in range(rank(self))]
+
+
+@lowers(aten.where.default)
+def where(op: Builder, condition: Value) -> Sequence[Value]:
+    """The same as `nonzero_numpy`."""
+    return nonzero_numpy(op, condition)

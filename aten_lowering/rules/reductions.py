@@ -1,0 +1,214 @@
+"""Reductions: axes folded away.
+
+A tensor of rank 0 has no axes, and yet torch takes dim 0 and -1 of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from aten_lowering.dimensions import axes_of
+from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.dtypes import FLOATS, from_torch, is_float
+from aten_lowering.errors import UnsupportedArgument
+from aten_lowering.precision import ordered
+from aten_lowering.registry import lowers
+from shape_inference import product
+
+aten = torch.ops.aten
+Dims = int | Sequence[int] | None
+
+_SUMMED = FLOATS | {ir.DataType.INT32, ir.DataType.INT64}
+
+
+# Sums, products and means.
+
+
+def _folded(
+    op: Builder, op_type: str, self: Value, dim: Dims, keepdim: bool, kind: torch.dtype | None
+) -> Value:  # fmt: skip
+    """Fold by ReduceSum or ReduceProd in the dtype asked for; integers and bools become int64."""
+    wanted = from_torch(kind) if kind is not None else dtype(self) if is_float(dtype(self)) else ir.DataType.INT64
+    value = op.cast(self, wanted)
+    if wanted not in _SUMMED:
+        value = op.cast(value, ir.DataType.INT64)
+    return op.cast(op.reduce(op_type, value, axes_of(self, dim), keepdim), wanted)
+
+
+@lowers(aten.sum.default)
+def sum_all(op: Builder, self: Value, dtype: torch.dtype | None) -> Value:
+    """[*S] -> []."""
+    return _folded(op, "ReduceSum", self, None, False, dtype)
+
+
+@lowers(aten.sum.dim_IntList)
+def sum_dims(op: Builder, self: Value, dim: Dims, keepdim: bool, dtype: torch.dtype | None) -> Value:
+    """[*S] -> [*S] without the dims, or with size 1 there; no dims: all of them."""
+    return _folded(op, "ReduceSum", self, dim, keepdim, dtype)
+
+
+@lowers(aten.prod.default)
+def prod_all(op: Builder, self: Value, dtype: torch.dtype | None) -> Value:
+    """[*S] -> []."""
+    return _folded(op, "ReduceProd", self, None, False, dtype)
+
+
+@lowers(aten.prod.dim_int)
+def prod_dim(op: Builder, self: Value, dim: int, keepdim: bool, dtype: torch.dtype | None) -> Value:
+    """[*L, a, *R] -> [*L, *R]."""
+    return _folded(op, "ReduceProd", self, dim, keepdim, dtype)
+
+
+@lowers(aten.mean.dim)
+def mean_dims(op: Builder, self: Value, dim: Dims, keepdim: bool, dtype: torch.dtype | None) -> Value:
+    """[*S] -> [*S] without the dims; the mean of nothing is NaN.
+
+    Where a dynamic size turns out to be 0, onnxruntime's mean of nothing is 0.
+    """
+    if dtype is not None:
+        self = op.cast(self, from_torch(dtype))
+    axes = axes_of(self, dim)
+    if product(dims(self)[axis] for axis in axes) == 0:
+        return op.Div(op.reduce("ReduceSum", self, axes, keepdim), 0.0)
+    return op.reduce("ReduceMean", self, axes, keepdim)
+
+
+@lowers(aten.mean.default)
+def mean_all(op: Builder, self: Value, dtype: torch.dtype | None) -> Value:
+    """[*S] -> []."""
+    return mean_dims(op, self, None, False, dtype)
+
+
+def _without_nan(op: Builder, self: Value) -> Value:
+    return op.Where(op.IsNaN(self), 0.0, self) if is_float(dtype(self)) else self
+
+
+@lowers(aten.nansum.default)
+def nansum(op: Builder, self: Value, dim: Dims, keepdim: bool, dtype: torch.dtype | None) -> Value:
+    """[*S] -> [*S] without the dims; NaN counts as 0."""
+    return _folded(op, "ReduceSum", _without_nan(op, self), dim, keepdim, dtype)
+
+
+@lowers(aten.nanmean.default)
+def nanmean(op: Builder, self: Value, dim: Dims, keepdim: bool, dtype: torch.dtype | None) -> Value:
+    """[*S] -> [*S] without the dims; NaN does not count."""
+    if dtype is not None:
+        self = op.cast(self, from_torch(dtype))
+    axes, missing = axes_of(self, dim), op.IsNaN(self)
+    total = op.reduce("ReduceSum", op.Where(missing, 0.0, self), axes, keepdim)
+    present = op.cast(op.Not(missing), ir.DataType.INT64)
+    return op.Div(total, op.cast(op.reduce("ReduceSum", present, axes, keepdim), self.dtype))
+
+
+@lowers(aten.logsumexp.default, aten.special_logsumexp.default)
+def logsumexp(op: Builder, self: Value, dim: Dims, keepdim: bool) -> Value:
+    """[*S] -> [*S] without the dims: log(sum(exp(x)))."""
+    value = self if is_float(dtype(self)) else op.cast(self, ir.DataType.FLOAT)
+    return op.reduce("ReduceLogSumExp", value, axes_of(self, dim), keepdim)
+
+
+# Counts and truths.
+
+
+@lowers(aten.count_nonzero.default, aten.count_nonzero.dim_IntList)
+def count_nonzero(op: Builder, self: Value, dim: Dims) -> Value:
+    """[*S] -> [*S] without the dims, int64."""
+    counted = op.cast(op.cast(self, ir.DataType.BOOL), ir.DataType.INT64)
+    return op.reduce("ReduceSum", counted, axes_of(self, dim))
+
+
+def _truth(op: Builder, op_type: str, self: Value, axes: Sequence[int], keepdim: bool) -> Value:
+    """ReduceMin or ReduceMax of truths, as uint8: the kernel for bool (opset 20) refuses empty tensors."""
+    result_type = ir.DataType.UINT8 if self.dtype == ir.DataType.UINT8 else ir.DataType.BOOL
+    truths = op.cast(self, ir.DataType.BOOL)
+    if not axes:
+        return op.cast(truths, result_type)
+    never_empty = all(type(size) is int and size > 0 for size in dims(self))
+    if op.opset_version >= 20 and never_empty:
+        return op.cast(op.reduce(op_type, truths, axes, keepdim), result_type)
+    return op.cast(op.reduce(op_type, op.cast(truths, ir.DataType.UINT8), axes, keepdim), result_type)
+
+
+def _truths(op_type: str, whole: Any, along: Any, along_some: Any) -> None:
+    @lowers(whole)
+    def rule_all(op: Builder, self: Value) -> Value:
+        return _truth(op, op_type, self, axes_of(self, None), False)
+
+    @lowers(along)
+    def rule_dim(op: Builder, self: Value, dim: int, keepdim: bool) -> Value:
+        return _truth(op, op_type, self, axes_of(self, dim), keepdim)
+
+    @lowers(along_some)
+    def rule_dims(op: Builder, self: Value, dim: Dims, keepdim: bool) -> Value:
+        """With an empty list of dims torch folds none."""
+        return _truth(op, op_type, self, axes_of(self, dim) if dim is None or dim else [], keepdim)
+
+
+_truths("ReduceMin", aten.all.default, aten.all.dim, aten.all.dims)
+_truths("ReduceMax", aten.any.default, aten.any.dim, aten.any.dims)
+
+
+# Extremes.
+
+
+def extreme(op: Builder, op_type: str, self: Value, axes: Sequence[int], keepdim: bool = False) -> Value:
+    """ReduceMax or ReduceMin; NaN wins, as in torch.
+
+    onnxruntime's kernels pass over NaN.  A sum of `clip(x, 0, 0)` is 0, or NaN where there is one.
+    """
+    result = op.cast(op.reduce(op_type, ordered(op, self), axes, keepdim), dtype(self))
+    if not axes or not is_float(dtype(self)):
+        return result
+    zeros = op.Clip(self, 0.0, 0.0)
+    return op.Add(result, op.reduce("ReduceSum", zeros, axes, keepdim))
+
+
+def _place(op: Builder, op_type: str, self: Value, dim: int, keepdim: bool) -> Value:
+    """The first place of the extreme, as ArgMax and ArgMin tell it: they do not look for NaN."""
+    if not rank(self):
+        return op.constant(0)
+    return op.emit(op_type, [ordered(op, self)], {"axis": dim % rank(self), "keepdims": int(keepdim)})
+
+
+def _extremes(value_op: str, place_op: str, whole: Any, along: Any, places: Any, many: Any) -> None:
+    @lowers(whole)
+    def rule_all(op: Builder, self: Value) -> Value:
+        return extreme(op, value_op, self, axes_of(self, None))
+
+    @lowers(along)
+    def rule_dim(op: Builder, self: Value, dim: int, keepdim: bool) -> tuple[Value, Value]:
+        """[*L, a, *R] -> the extreme and its place, [*L, *R] each."""
+        values = extreme(op, value_op, self, axes_of(self, dim), keepdim)
+        return values, _place(op, place_op, self, dim, keepdim)
+
+    @lowers(places)
+    def rule_place(op: Builder, self: Value, dim: int | None, keepdim: bool) -> Value:
+        """[*L, a, *R] -> [*L, *R]; without a dim, the place in the flattened tensor, [] or [1...]."""
+        if dim is not None:
+            return _place(op, place_op, self, dim, keepdim)
+        place = _place(op, place_op, op.reshape(self, [product(dims(self))]), 0, False)
+        return op.reshape(place, [1] * rank(self)) if keepdim else place
+
+    @lowers(many)
+    def rule_dims(op: Builder, self: Value, dim: Dims, keepdim: bool) -> Value:
+        """[*S] -> [*S] without the dims; no dims: all of them."""
+        return extreme(op, value_op, self, axes_of(self, dim), keepdim)
+
+
+_extremes("ReduceMax", "ArgMax", aten.max.default, aten.max.dim, aten.argmax.default, aten.amax.default)
+_extremes("ReduceMin", "ArgMin", aten.min.default, aten.min.dim, aten.argmin.default, aten.amin.default)
+
+
+@lowers(aten.aminmax.default)
+def aminmax(op: Builder, self: Value, dim: int | None, keepdim: bool) -> tuple[Value, Value]:
+    """[*L, a, *R] -> least and greatest, [*L, *R] each; without a dim, of all."""
+    axes = axes_of(self, dim)
+    if dim is None and keepdim:
+        least, greatest = aminmax(op, self, None, False)
+        ones = [1] * rank(self)
+        return op.reshape(least, ones), op.reshape(greatest, ones)
+    return extreme(op, "ReduceMin", self, axes, keepdim), extreme(op, "ReduceMax", self, axes, keepdim)

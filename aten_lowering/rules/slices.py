@@ -1,0 +1,138 @@
+"""Parts of a tensor by constant or symbolic places, and tensors with such a part replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from aten_lowering.axes import arange, axis_of
+from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.registry import lowers
+from aten_lowering.rules.layouts import strided_places
+from aten_lowering.rules.reshapes import flat
+from shape_inference import Size, at_least, ceil_div, larger, same, smaller
+
+aten = torch.ops.aten
+
+_END = 2**63 - 1
+
+
+@lowers(aten.slice.Tensor, aten.slice_copy.Tensor)
+def slice_(op: Builder, self: Value, dim: int, start: Size | None, end: Size | None, step: Size) -> Value:
+    """[*L, a, *R] -> [*L, n, *R]: x[start:end:step] as in Python, step > 0."""
+    axis = axis_of(self, dim)
+    size = dims(self)[axis]
+    start = 0 if start is None else start
+    end = _END if end is None or same(end, size) or at_least(end, size) else end
+    if same(start, 0) and same(step, 1) and type(end) is int and type(size) is int and (end >= size):
+        return self
+    if same(start, 0) and same(step, 1) and end == _END:
+        return self
+    return op.Slice(self, op.shape([start]), op.shape([end]), [axis], op.shape([step]))
+
+
+@lowers(aten.select.int, aten.select_copy.int)
+def select(op: Builder, self: Value, dim: int, index: Size) -> Value:
+    """[*L, a, *R] -> [*L, *R], the element `index` of an axis."""
+    axis = axis_of(self, dim)
+    if dims(self)[axis] == 1:
+        return op.squeeze(self, [axis])
+    return op.Gather(self, op.scalar(index), axis=axis)
+
+
+@lowers(aten.narrow.default, aten.narrow_copy.default)
+def narrow(op: Builder, self: Value, dim: int, start: Size, length: Size) -> Value:
+    """[*L, a, *R] -> [*L, length, *R], from `start` on."""
+    axis = axis_of(self, dim)
+    if type(start) is int and start < 0:
+        start = dims(self)[axis] + start
+    return slice_(op, self, dim, start, start + length, 1)
+
+
+@lowers(aten.narrow.Tensor)
+def narrow_at(op: Builder, self: Value, dim: int, start: Value, length: Size) -> Value:
+    """[*L, a, *R] -> [*L, length, *R], from a place that a tensor holds, negative from the back."""
+    places = op.Add(op.reshape(start, [1]), op.cast(arange(op, length), dtype(start)))
+    return op.Gather(self, places, axis=axis_of(self, dim))
+
+
+# Replaced parts.
+
+
+@lowers(aten.slice_scatter.default)
+def slice_scatter(
+    op: Builder, self: Value, src: Value, dim: int, start: Size | None, end: Size | None, step: Size
+) -> Value:  # fmt: skip
+    """[*L, a, *R], [*L, n, *R] -> [*L, a, *R] with src at start:end:step of an axis."""
+    axis = axis_of(self, dim)
+    size = dims(self)[axis]
+    first, last = _place(start, size, 0), _place(end, size, size)
+    last = larger(first, last)
+    src = op.expand(src, [*dims(self)[:axis], ceil_div(last - first, step), *dims(self)[axis + 1 :]])
+    if same(step, 1):
+        pieces = [] if same(first, 0) else [op.slice(self, axis, 0, first)]
+        pieces.append(src)
+        if not same(last, size):
+            pieces.append(op.Slice(self, op.shape([last]), [_END], [axis]))
+        return pieces[0] if len(pieces) == 1 else op.Concat(*pieces, axis=axis)
+    return _strided_scatter(op, self, src, axis, first, last, step)
+
+
+def _place(place: Size | None, size: Size, default: Size) -> Size:
+    """A start or end within an axis, as Python slices understand it."""
+    if place is None:
+        return default
+    if type(place) is int and place < 0:
+        return larger(place + size, 0)
+    return smaller(place, size)
+
+
+def _strided_scatter(op: Builder, value: Value, src: Value, axis: int, first: Size, last: Size, step: Size) -> Value:
+    size = dims(value)[axis]
+    if all(type(n) is int for n in (size, first, last, step)):
+        chosen = range(first, last, step)  # type: ignore[arg-type]  # all are ints
+        places, mask = np.zeros(size, np.int64), np.zeros(size, bool)  # type: ignore[call-overload]  # an int
+        places[chosen], mask[chosen] = range(len(chosen)), True
+        spread_src = op.Gather(src, places, axis=axis) if len(chosen) > 1 else src
+        return op.Where(mask.reshape([-1] + [1] * (rank(value) - axis - 1)), spread_src, value)
+    places = op.Range(op.scalar(first), op.scalar(last), op.scalar(step))
+    return put_rows(op, value, op.unsqueeze(places, [1]), src, axis)
+
+
+def put_rows(op: Builder, value: Value, places: Value, rows: Value, axis: int, reduction: str | None = None) -> Value:
+    """[*L, a, *R] with the rows [*L, n, *R] put at places [n, 1] of an axis."""
+    order = [axis, *(other for other in range(rank(value)) if other != axis)]
+    put = op.ScatterND(op.transpose(value, order), places, op.transpose(rows, order), reduction=reduction)
+    return op.transpose(put, [order.index(place) for place in range(len(order))])
+
+
+@lowers(aten.select_scatter.default)
+def select_scatter(op: Builder, self: Value, src: Value, dim: int, index: Size) -> Value:
+    """[*L, a, *R], [*L, *R] -> [*L, a, *R] with src at `index` of an axis."""
+    axis = axis_of(self, dim)
+    old = dims(self)
+    size = old[axis]
+    src = op.unsqueeze(op.expand(src, [*old[:axis], *old[axis + 1 :]]), [axis])
+    if type(size) is int and type(index) is int:
+        mask = (np.arange(size) == index % size).reshape([-1] + [1] * (rank(self) - axis - 1))
+        return src if size == 1 else op.Where(mask, src, self)
+    if axis == 0:
+        return op.ScatterND(self, op.reshape(op.scalar(index), [1, 1]), src)
+    if type(index) is int and index < 0:
+        index = index + size
+    before = [] if same(index, 0) else [op.slice(self, axis, 0, index)]
+    after = [] if same(index + 1, size) else [op.Slice(self, op.shape([index + 1]), [_END], [axis])]
+    pieces = [*before, src, *after]
+    return pieces[0] if len(pieces) == 1 else op.Concat(*pieces, axis=axis)
+
+
+@lowers(aten.as_strided_scatter.default)
+def as_strided_scatter(
+    op: Builder, self: Value, src: Value, size: Sequence[Size], stride: Sequence[Size], storage_offset: Size | None
+) -> Value:  # fmt: skip
+    """[*S], src `size` -> [*S] with src where `as_strided` looks."""
+    places = flat(op, strided_places(op, size, stride, storage_offset))
+    put = op.ScatterElements(flat(op, self), places, flat(op, op.expand(src, size)), axis=0)
+    return op.reshape(put, dims(self))

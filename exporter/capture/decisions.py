@@ -1,0 +1,153 @@
+"""What Python code decided by dynamic sizes, in words: the constraint, the user's line, where it holds."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.capture.graph import Decision
+from exporter.capture.sizes import SizeNode
+from shape_inference import Dim, Size, at_least, same, symbol
+
+_NEGATED = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+_SYMBOLS = {
+    operator.eq: "==", operator.ne: "!=", operator.lt: "<",
+    operator.le: "<=", operator.gt: ">", operator.ge: ">=",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """For which sizes an exported model does what the Python code would do.
+
+    Attributes:
+        expression: a comparison of sizes, such as `seq <= 512`.
+        source: the user's line that decided by it.
+        fixed: whether the line needed a number, and so fixed a dim at the example's size.
+    """
+
+    expression: str
+    source: str
+    fixed: bool
+    _operation: Any = None
+    _operands: tuple[Size, ...] = ()
+    _answer: bool = True
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The names of the dims that it restricts."""
+        symbols = {s for size in self._operands if type(size) is not int for s in size.symbols()}
+        return tuple(sorted(map(str, symbols)))
+
+    def __str__(self) -> str:
+        return f"{self.expression} ({'fixed' if self.fixed else 'decided'} at {self.source})"
+
+    def admits(self, sizes: Mapping[str, int]) -> bool:
+        """Whether the constraint holds at the given sizes of the dims; True where it cannot be told."""
+        if self._operation is None:
+            return True
+        try:
+            values = [n if type(n) is int else n.evaluate(sizes) for n in self._operands]
+        except (KeyError, ValueError):
+            return True
+        return bool(self._operation(*values)) == self._answer
+
+
+def constraints_of(decisions: Sequence[Decision], samples: Mapping[str, tuple[int, ...]], dims: Mapping[str, Dim]) -> list[Constraint]:
+    """The decisions that restrict sizes, each once.
+
+    Args:
+        decisions: what the recorder noted.
+        samples: name of a dynamic dim -> its sizes while recording.
+        dims: name of a dynamic dim -> the symbol, with its declared range.
+    """
+    namer = _Namer(samples, dims)
+    found: dict[tuple[str, bool], Constraint] = {}
+    for decision in decisions:
+        constraint = _constraint(decision, namer)
+        if constraint is not None:
+            found.setdefault((constraint.expression, constraint.fixed), constraint)
+    return list(found.values())
+
+
+def _constraint(decision: Decision, namer: _Namer) -> Constraint | None:
+    node, source = decision.size, str(decision.source or "")
+    if decision.fixed:
+        size = namer.size(node)
+        if type(size) is int:
+            return None
+        value = int(node.values[0])
+        return Constraint(f"{size} == {value}", source, True, operator.eq, (size, value))
+    sign = _SYMBOLS.get(node.operation)
+    if sign is None:
+        if len(set(node.values)) == 1:
+            return None
+        return Constraint(f"{namer.describe(node)} is {bool(node.values[0])}", source, False)
+    left, right = (namer.size(operand) for operand in node.operands)
+    answer = bool(node.values[0])
+    if _is_decided(sign, left, right):
+        return None
+    words = f"{left} {sign if answer else _NEGATED[sign]} {right}"
+    return Constraint(words, source, False, node.operation, (left, right), answer)
+
+
+def _is_decided(sign: str, left: Size, right: Size) -> bool:
+    """Whether the declared ranges alone answer the comparison."""
+    if sign in ("==", "!="):
+        return same(left, right) is not None
+    if sign in ("<", ">="):
+        return at_least(left, right) is not None
+    return at_least(right, left) is not None
+
+
+class _Namer:
+    """Finds formulas for sizes by their samples."""
+
+    def __init__(self, samples: Mapping[str, tuple[int, ...]], dims: Mapping[str, Dim]) -> None:
+        self.samples, self.dims = samples, dims
+        self._by_samples = {values: dims[name] for name, values in samples.items()}
+
+    def size(self, node: Any) -> Size:
+        """The formula of a size node."""
+        if not isinstance(node, SizeNode):
+            return int(node)
+        if node.is_literal:
+            return int(node.values[0])
+        if node.operation is None:
+            return self._leaf(tuple(map(int, node.values)), str(node.operands[0]))
+        operation = _EXACT.get(node.operation)
+        if operation is None:
+            return self._leaf(tuple(map(int, node.values)), "size")
+        return operation(*map(self.size, node.operands))
+
+    def describe(self, node: SizeNode) -> str:
+        """What was asked, where it is no comparison."""
+        name = getattr(node.operation, "__name__", "size")
+        return f"{name}({', '.join(str(self.size(operand)) for operand in node.operands)})"
+
+    def _leaf(self, values: tuple[int, ...], hint: str) -> Size:
+        """The dim of these samples, or one that is linear in a dim."""
+        known = self._by_samples.get(values)
+        if known is not None:
+            return known
+        for name, samples in self.samples.items():
+            rise, run = values[1] - values[0], samples[1] - samples[0]
+            if rise % run:
+                continue
+            factor = rise // run
+            offset = values[0] - factor * samples[0]
+            if factor and all(factor * n + offset == value for n, value in zip(samples, values, strict=True)):
+                return factor * self.dims[name] + offset
+        return symbol(hint)
+
+
+_EXACT: dict[Any, Any] = {
+    operator.add: operator.add,
+    operator.sub: operator.sub,
+    operator.mul: operator.mul,
+    operator.floordiv: operator.floordiv,
+    operator.mod: operator.mod,
+    operator.neg: operator.neg,
+}

@@ -1,0 +1,131 @@
+"""The command line: `fx2onnx export`, `fx2onnx validate`, `fx2onnx ops`, `fx2onnx shapes`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from exporter.errors import ExportError, InputError, MissingRuleError
+
+app = typer.Typer(
+    name="fx2onnx", help="PyTorch to ONNX.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+console = Console()
+errors = Console(stderr=True)
+
+FactoryArgument = Annotated[
+    str, typer.Argument(metavar="MODULE:FUNCTION", help="Returns (model, inputs) or (model, inputs, dynamic_shapes).")
+]
+TracebackOption = Annotated[bool, typer.Option("--traceback", help="Show Python's traceback of an error.")]
+
+
+@app.command()
+def export(
+    factory: FactoryArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("model.onnx"),
+    opset: Annotated[int, typer.Option(help="The opset of the model, 17 to 24.")] = 18,
+    capture: Annotated[str, typer.Option(help="auto, record, symbolic_trace, compile or export.")] = "auto",
+    external_data: Annotated[bool | None, typer.Option(help="Weights beside the model, whatever its size.")] = None,
+    validate: Annotated[bool, typer.Option(help="Run the model in onnxruntime and compare it with eager.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; say what could not be exported.")] = False,
+    show_traceback: TracebackOption = False,
+) -> None:
+    """Export the model that a factory function returns."""
+    from exporter.pipeline import export as export_model
+
+    with _Reported(show_traceback):
+        model, inputs, dynamic_shapes = _made_by(factory)
+        with console.status("exporting") as status:
+            try:
+                program = export_model(
+                    model, inputs, dynamic_shapes=dynamic_shapes, opset_version=opset, capture=capture
+                )
+            except MissingRuleError as error:
+                if not dry_run:
+                    raise
+                _print_missing(error)
+                raise typer.Exit(1) from error
+            nodes = sum(1 for _ in program.model.graph)
+            if dry_run:
+                console.print(f"every overload of {factory} has a rule; the model would have {nodes} nodes")
+                return
+            status.update("writing")
+            path = program.save(output, external_data=external_data)
+            console.print(f"{path}: {nodes} nodes, opset {opset}, captured by {program.report.capture}")
+            for decision in program.report.decisions:
+                console.print(f"  decided by a dynamic size: {decision}")
+            if validate:
+                status.update("validating")
+                report = program.validate()
+                console.print(str(report))
+                report.check()
+
+
+@app.command()
+def ops(
+    search: Annotated[str, typer.Argument(help="Only overloads whose name has this in it.")] = "",
+) -> None:
+    """Print the overloads that have a lowering rule."""
+    from aten_lowering import registry
+
+    rows = sorted((str(rule.overload), rule.function.__module__.rpartition(".")[2]) for rule in registry)
+    rows = [row for row in rows if search in row[0]]
+    table = Table("overload", "family")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    console.print(f"{len(rows)} overloads")
+
+
+class _Reported:
+    """Shows an error of ours as one screen of text, and ends with exit code 1."""
+
+    def __init__(self, show_traceback: bool) -> None:
+        self.show_traceback = show_traceback
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, ExportError) and not self.show_traceback:
+            errors.print(f"[bold red]{type(error).__name__}[/]", end=" ")
+            errors.print(str(error), markup=False, highlight=False)
+            raise typer.Exit(1) from None
+
+
+def _made_by(factory: str) -> tuple[Any, Any, Any]:
+    """The model, its inputs and its dynamic dims, from `module:function`.
+
+    Raises:
+        InputError: there is no such function, or it returns something else.
+    """
+    module_name, _, function_name = factory.partition(":")
+    if not function_name:
+        raise InputError(f"{factory}: must be MODULE:FUNCTION", hint="for instance mypackage.models:resnet")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = vars(importlib.import_module(module_name))[function_name]
+    except ModuleNotFoundError as error:
+        raise InputError(f"{factory}: there is no module {error.name!r}") from error
+    except KeyError as error:
+        raise InputError(f"{factory}: {module_name} has no function {function_name!r}") from error
+    made = function()
+    if not isinstance(made, tuple) or len(made) not in (2, 3):
+        raise InputError(
+            f"{factory}: must return (model, inputs) or (model, inputs, dynamic_shapes), got {type(made).__name__}"
+        )
+    return (*made, None) if len(made) == 2 else made
+
+
+def _print_missing(error: MissingRuleError) -> None:
+    table = Table("overload", "calls", "first called from")
+    for name, sources in sorted(error.missing.items(), key=lambda item: -len(item[1])):
+        table.add_row(name, str(len(sources)), sources[0])
+    console.print(table)
+    console.print(error.hint)
