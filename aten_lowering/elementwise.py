@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx
 import onnx_ir as ir
 
-from aten_lowering.builder import Builder, Value, dtype
+from aten_lowering.builder import Builder, Value, dims, dtype
 from aten_lowering.dtypes import is_float
+from shape_inference import TensorType
 
-__all__ = ["boolean", "computed_in", "floating", "is_negative", "pointwise", "truncated", "where"]
+__all__ = [
+    "any_of", "boolean", "broadcast", "computed_in", "floating", "inverse_tangent", "is_negative", "pointwise",
+    "polynomial", "repeat_while", "truncated", "where", "wide",
+]  # fmt: skip
 
 _DOUBLE, _FLOAT = ir.DataType.DOUBLE, ir.DataType.FLOAT
 _I16, _U16, _U64 = ir.DataType.INT16, ir.DataType.UINT16, ir.DataType.UINT64
@@ -96,6 +101,11 @@ def floating(op: Builder, value: Value) -> Value:
     return value if is_float(dtype(value)) else op.cast(value, _FLOAT)
 
 
+def wide(op: Builder, value: Value) -> Value:
+    """The value as doubles."""
+    return op.cast(value, _DOUBLE)
+
+
 def boolean(op: Builder, value: Value) -> Value:
     """Whether each element is not zero."""
     return op.cast(value, ir.DataType.BOOL)
@@ -117,3 +127,53 @@ def is_negative(op: Builder, x: Value) -> Value:
     """Whether the sign bit is set, -0.0 included; a NaN has none."""
     below = op.Less(x, 0)
     return op.Or(below, op.Less(op.Reciprocal(x), 0)) if is_float(dtype(x)) else below
+
+
+def inverse_tangent(op: Builder, x: Value) -> Value:
+    """`atan` of doubles, for which there is no kernel: that of the float32, and what is missing to it.
+
+    For t = atan(float32(x)), atan(x) - t = atan((x cos t - sin t) / (cos t + x sin t)), whose argument is so small
+    that it is its own arc tangent.
+    """
+    rough = op.Cast(op.Atan(op.Cast(x, to=_FLOAT)), to=_DOUBLE)
+    sine, cosine = op.Sin(rough), op.Cos(rough)
+    bounded = op.Clip(x, -1e30, 1e30)
+    missing = op.Div(op.Sub(op.Mul(bounded, cosine), sine), op.Add(cosine, op.Mul(bounded, sine)))
+    return op.Add(rough, missing)
+
+
+def polynomial(op: Builder, x: Value, coefficients: Sequence[float]) -> Value:
+    """`c[0] + c[1] x + c[2] x^2 + …`, by Horner's rule."""
+    *lower, result = [op.constant(c, dtype(x)) for c in coefficients]
+    for coefficient in reversed(lower):
+        result = op.Add(op.Mul(result, x), coefficient)
+    return result
+
+
+def repeat_while(
+    op: Builder, state: Sequence[Value], step: Callable[..., tuple[Value, Sequence[Value]]]
+) -> tuple[Value, ...]:  # fmt: skip
+    """Run `step(op, *state) -> (again, state)` once, and again as long as it says so."""
+
+    def body(inner: Builder, turn: Value, going: Value, *carried: Value) -> list[Value]:
+        again, results = step(inner, *carried)
+        return [again, *results]
+
+    inputs = [("turn", TensorType(ir.DataType.INT64, ())), ("going", TensorType(ir.DataType.BOOL, ()))]
+    inputs += [("state", TensorType(dtype(value), dims(value))) for value in state]
+    results = op.Loop(None, op.constant(True), *state, body=op.subgraph(body, inputs), _outputs=len(state))
+    return results if isinstance(results, tuple) else (results,)
+
+
+def any_of(op: Builder, condition: Value) -> Value:
+    """Whether a condition holds anywhere, as a bool of rank 0."""
+    return op.cast(op.ReduceMax(op.cast(op.Reshape(condition, [-1]), ir.DataType.INT32), keepdims=0), ir.DataType.BOOL)
+
+
+def broadcast(op: Builder, a: Value, b: Value) -> tuple[Value, Value]:
+    """Two numbers, each in the shape that both have together."""
+    if dims(a) == dims(b):
+        return a, b
+    nothing = op.constant(0, dtype(a))
+    together = op.Where(op.Equal(a, b), nothing, nothing)
+    return op.Add(a, together), op.Add(b, together)

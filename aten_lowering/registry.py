@@ -8,12 +8,11 @@ from typing import Any
 
 from aten_lowering.errors import UnsupportedArgument
 
-__all__ = ["Rule", "RuleRegistry", "lowers", "registry"]
+__all__ = ["Rule", "RuleRegistry", "complex_registry", "lowers", "lowers_complex", "registry"]
 
 # What an ONNX model does not have: an argument of one of these names may take any value.
 _IGNORED = frozenset(
-    "device layout memory_format pin_memory generator non_blocking copy requires_grad names out "
-    "cudnn_enabled cudnn_enable benchmark deterministic allow_tf32 enable_gqa_ignored".split()
+    ["device", "layout", "memory_format", "pin_memory", "generator", "non_blocking", "copy", "requires_grad", "names", "out", "cudnn_enabled", "cudnn_enable", "benchmark", "deterministic", "allow_tf32", "enable_gqa_ignored"]
 )
 
 
@@ -31,7 +30,8 @@ class Rule:
         schema = [(a.name, a.default_value, a.has_default_value()) for a in overload._schema.arguments]
         places = {name: (i, default) for i, (name, default, _) in enumerate(schema)}
         parameters = list(inspect.signature(function).parameters.values())[1:]
-        wanted = [parameter.name for parameter in parameters]
+        # `from_` stands for an argument that is named as a keyword of Python.
+        wanted = [parameter.name if parameter.name in places else parameter.name.removesuffix("_") for parameter in parameters]
         for name in wanted:
             if name not in places:
                 raise TypeError(f"{function.__qualname__}: {overload} has no argument {name!r}")
@@ -61,10 +61,7 @@ class Rule:
                 )
         return self.function(
             op,
-            *[
-                args[index] if index < count else kwargs.get(name, default)
-                for name, index, default in self._named
-            ],
+            *[args[index] if index < count else kwargs.get(name, default) for name, index, default in self._named],
         )
 
 
@@ -74,6 +71,7 @@ class RuleRegistry:
     def __init__(self, parent: RuleRegistry | None = None) -> None:
         self._parent = parent
         self._rules: dict[Any, Rule] = {}
+        self._later: dict[str, Callable[..., Any]] = {}
 
     def add(self, overload: Any, function: Callable[..., Any]) -> None:
         """Register a rule.
@@ -86,10 +84,28 @@ class RuleRegistry:
             raise TypeError(f"{overload}: has a rule already, {other.__module__}.{other.__qualname__}")
         self._rules[overload] = Rule(overload, function)
 
+    def add_later(self, name: str, function: Callable[..., Any]) -> None:
+        """Register a rule for an overload that a library defines when it is imported.
+
+        Raises:
+            TypeError: the name has a rule here already.
+        """
+        if name in self._later:
+            other = self._later[name]
+            raise TypeError(f"{name}: has a rule already, {other.__module__}.{other.__qualname__}")
+        self._later[name] = function
+
     def find(self, overload: Any) -> Rule | None:
         """The rule for an overload, or None."""
         rule = self._rules.get(overload)
+        if rule is None and (function := self._later.get(str(overload))) is not None:
+            self.add(overload, function)
+            rule = self._rules[overload]
         return rule if rule is not None or self._parent is None else self._parent.find(overload)
+
+    def own(self, overload: Any) -> Rule | None:
+        """The rule that a user gave for an overload, before those of the parent; None without a parent."""
+        return None if self._parent is None else self._rules.get(overload)
 
     def __iter__(self) -> Iterator[Rule]:
         return iter(self._rules.values())
@@ -99,18 +115,38 @@ class RuleRegistry:
 
 
 registry = RuleRegistry()
+# The rules for calls that take or return complex tensors; see `aten_lowering.complexes`.
+complex_registry = RuleRegistry()
 
 
 def lowers(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as the rule for some overloads.
 
     The function takes the builder, then the schema's arguments by their names; arguments that it does
-    not name must be at their defaults.
+    not name must be at their defaults. An overload of a library that is not imported yet is given by
+    its name, as "torchvision.nms.default".
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         for overload in overloads:
-            registry.add(overload, function)
+            if isinstance(overload, str):
+                registry.add_later(overload, function)
+            else:
+                registry.add(overload, function)
+        return function
+
+    return register
+
+
+def lowers_complex(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as the rule for some overloads where an argument or a result is complex.
+
+    Complex arguments come as `Complex`, all others as in `lowers`; complex results are returned so.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        for overload in overloads:
+            complex_registry.add(overload, function)
         return function
 
     return register

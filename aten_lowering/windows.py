@@ -1,4 +1,4 @@
-"""Sliding windows over space, for what ONNX has no operator or the runtime no kernel for.
+"""Sliding windows and sums over space, for what ONNX has no operator or the runtime no kernel for.
 
 A window's elements are gathered axis by axis: `places` says for one axis which element stands at tap k of
 window o, an integer table [K, O] that is a constant where all sizes are known.
@@ -12,9 +12,21 @@ import numpy as np
 import onnx_ir as ir
 
 from aten_lowering.builder import Builder, Value, dims, rank
-from shape_inference import Size
+from shape_inference import Size, product
 
-__all__ = ["batched", "each_axis", "float_kernel", "gather_windows", "pad_space", "places", "unbatched"]
+__all__ = [
+    "batched",
+    "each_axis",
+    "float_kernel",
+    "gather_windows",
+    "pad_space",
+    "places",
+    "scaled_range",
+    "sizes_after",
+    "space_of",
+    "unbatched",
+    "weighted_sums",
+]
 
 _NO_KERNEL = {ir.DataType.BFLOAT16: ir.DataType.FLOAT}
 
@@ -46,7 +58,7 @@ def pad_space(op: Builder, x: Value, begin: Sequence[Size], end: Sequence[Size],
         return x
     front = [0] * (rank(x) - len(begin))
     pads = op.shape([*front, *begin, *front, *end])
-    return op.Pad(x, pads, op.constant(fill, x.dtype)) if fill else op.Pad(x, pads)  # type: ignore[no-any-return]
+    return op.Pad(x, pads, op.constant(fill, x.dtype)) if fill else op.Pad(x, pads)
 
 
 def places(op: Builder, kernel: Size, count: Size, stride: Size, dilation: Size) -> Value:
@@ -55,14 +67,14 @@ def places(op: Builder, kernel: Size, count: Size, stride: Size, dilation: Size)
         table = np.arange(kernel)[:, None] * dilation + np.arange(count) * stride  # type: ignore[operator]
         return op.constant(table.astype(np.int64))
     taps = scaled_range(op, kernel, dilation)
-    return op.Add(op.unsqueeze(taps, [1]), scaled_range(op, count, stride))  # type: ignore[no-any-return]
+    return op.Add(op.unsqueeze(taps, [1]), scaled_range(op, count, stride))
 
 
 def scaled_range(op: Builder, count: Size, step: Size) -> Value:
     """0, step, 2 step, … : [count]."""
     if type(count) is int and type(step) is int:
         return op.constant(np.arange(count, dtype=np.int64) * step)
-    return op.Range(op.scalar(0), op.scalar(count * step), op.scalar(step))  # type: ignore[no-any-return]
+    return op.Range(op.scalar(0), op.scalar(count * step), op.scalar(step))
 
 
 def gather_windows(op: Builder, x: Value, tables: Sequence[Value]) -> Value:
@@ -87,3 +99,13 @@ def sizes_after(
 def space_of(x: Value, space: int) -> tuple[Size, ...]:
     """The sizes of the last `space` axes."""
     return dims(x)[rank(x) - space :]
+
+
+def weighted_sums(op: Builder, x: Value, axis: int, weights: Value) -> Value:
+    """Sums over one axis: [*A, S, *B], [S', S] -> [*A, S', *B]."""
+    sizes = dims(x)
+    behind = sizes[axis + 1 :]
+    if not behind:
+        return op.MatMul(x, op.transpose(weights, [1, 0]))
+    x = op.reshape(x, [*sizes[: axis + 1], product(behind)])
+    return op.reshape(op.MatMul(weights, x), [*sizes[:axis], dims(weights)[0], *behind])

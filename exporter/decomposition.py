@@ -34,8 +34,7 @@ def decompose(node: fx.Node) -> CapturedGraph | None:
             is_sequence = isinstance(result, (list, tuple))
             results = list(result) if is_sequence else [result]
             outputs = [
-                recorder.node_of(recorder.tensor(item)) if isinstance(item, torch.Tensor) else item
-                for item in results
+                recorder.node_of(recorder.tensor(item)) if isinstance(item, torch.Tensor) else item for item in results
             ]
     if result is NotImplemented or any(user.target is node.target for user in recorder.graph.nodes):
         return None

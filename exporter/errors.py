@@ -1,17 +1,17 @@
 """What can go wrong, one class a problem.  Users catch `ExportError` alone.
 
-    ExportError
-    ├── InputError              the arguments of export() do not fit the model or each other
-    ├── ModelError              the model itself fails in eager
-    ├── CaptureError            the Python code cannot be recorded
-    │   ├── DataDependentError  it decides by the values of a tensor
-    │   └── DynamicShapeError   it does not work, or is fixed, at another size of a dynamic dim
-    ├── LoweringError           an overload cannot be expressed
-    │   ├── MissingRuleError    there is no rule for it, nor a decomposition
-    │   └── UnsupportedArgument it has a rule, but not for this argument
-    ├── OpsetError              the opset asked for cannot be given
-    ├── SaveError               the file cannot be written
-    └── ValidationError         the ONNX model and eager disagree, or a runtime refuses the model
+ExportError
+├── InputError              the arguments of export() do not fit the model or each other
+├── ModelError              the model itself fails in eager
+├── CaptureError            the Python code cannot be recorded
+│   ├── DataDependentError  it decides by the values of a tensor
+│   └── DynamicShapeError   it does not work, or is fixed, at another size of a dynamic dim
+├── LoweringError           an overload cannot be expressed
+│   ├── MissingRuleError    there is no rule for it, nor a decomposition
+│   └── UnsupportedArgument it has a rule, but not for this argument
+├── OpsetError              the opset asked for cannot be given
+├── SaveError               the file cannot be written
+└── ValidationError         the ONNX model and eager disagree, or a runtime refuses the model
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-
 from aten_lowering.builder import Builder, Value
 from aten_lowering.quotients import number
 from shape_inference import Dim
@@ -38,5 +37,3 @@ def _as_value(op: Builder, result: Any) -> Value:
     if isinstance(result, Dim):
         return op.scalar(result)
     return op.constant(result)
-
-

@@ -107,9 +107,7 @@ class Signature:
         found = [(p, leaf) for p, leaf in found if is_value(leaf)]
         wanted = self._wanted_output_names
         if wanted is not None and len(wanted) > len(found):
-            raise InputError(
-                f"output_names: must name at most the {len(found)} results, got {len(wanted)} names"
-            )
+            raise InputError(f"output_names: must name at most the {len(found)} results, got {len(wanted)} names")
         names = [_output_name(path, len(found)) for path, _ in found]
         names[: len(wanted or ())] = wanted or ()
         self.output_names = _distinct(names, taken=self.input_names)
@@ -140,7 +138,8 @@ class Signature:
         for name in sizes:
             if name not in known:
                 raise InputError(
-                    f"sizes: there is no dynamic dim {name!r}", hint=f"the dims are {', '.join(sorted(known)) or 'none'}"
+                    f"sizes: there is no dynamic dim {name!r}",
+                    hint=f"the dims are {', '.join(sorted(known)) or 'none'}",
                 )
         for i, (leaf, dims) in enumerate(zip(self.leaves, self.dims, strict=True)):
             for axis, dim in dims.items():
@@ -351,18 +350,22 @@ def _find(tree: Any, path: structures.Path, name: str) -> Any:
     if isinstance(tree, Mapping) and name in tree and len(path) > 1:
         return tree[name]
     for depth, key in enumerate(path):
-        if tree is None:
-            return None
+        if tree is None or (depth and _are_axes(tree)):
+            return tree  # axes given for a whole structure hold for every tensor in it
         if isinstance(tree, Mapping):
             if key in tree or "*" in tree:
                 tree = tree.get(key, tree.get("*"))
-            elif depth and all(isinstance(axis, int) for axis in tree):
-                return tree  # axes given for a whole structure hold for every tensor in it
-            elif key not in ("layers", "self_attention_cache", "cross_attention_cache"):
+            elif key not in structures.SILENT_KEYS:
                 return tree.get(name)
         elif isinstance(tree, (list, tuple)) and isinstance(key, int) and key < len(tree):
             tree = tree[key]
     return tree
+
+
+def _are_axes(tree: Any) -> bool:
+    """Whether this is `{axis: dim}`, and not a deeper structure."""
+    dims = (str, int, type(None), torch.export.Dim, type(torch.export.Dim.AUTO))
+    return isinstance(tree, Mapping) and all(type(k) is int and isinstance(v, dims) for k, v in tree.items())
 
 
 def _axes(axes: Any, name: str, leaf: torch.Tensor) -> Iterator[tuple[int, DynamicDim]]:
@@ -375,9 +378,7 @@ def _axes(axes: Any, name: str, leaf: torch.Tensor) -> Iterator[tuple[int, Dynam
         )
     for axis, dim in axes.items():
         if not isinstance(axis, int) or not -leaf.ndim <= axis < leaf.ndim:
-            raise InputError(
-                f"dynamic_shapes: {name} has {leaf.ndim} axes, got axis {axis!r}"
-            )
+            raise InputError(f"dynamic_shapes: {name} has {leaf.ndim} axes, got axis {axis!r}")
         described = describe_dim(dim, f"{name}_dim_{axis % leaf.ndim}", leaf.shape[axis])
         if described is not None:
             yield axis % leaf.ndim, described

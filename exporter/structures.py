@@ -19,6 +19,10 @@ Path = tuple[str | int, ...]
 Children = tuple[list[tuple[str | int, Any]], Callable[[list[Any]], Any]]
 
 
+# Levels of a cache that a user's spelling leaves out.
+SILENT_KEYS = ("layers", "self_attention_cache", "cross_attention_cache")
+
+
 def flatten(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Yield the leaves of a structure with their paths, in order.  None is a leaf."""
     children = _open(value)

@@ -11,11 +11,12 @@ import torch
 from torch import fx
 
 from aten_lowering.builder import Builder, Value, dims
+from aten_lowering.complexes import Complex
 from aten_lowering.dtypes import from_torch
 from aten_lowering.errors import ExportError, LoweringError, MissingRuleError
 from aten_lowering.quotients import SIZE_FUNCTIONS
-from aten_lowering.registry import Rule, RuleRegistry
-from exporter.capture.graph import CapturedGraph
+from aten_lowering.registry import Rule, RuleRegistry, complex_registry
+from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.tensors import Spec
 from exporter.decomposition import decompose
 from exporter.signature import Signature
@@ -108,10 +109,10 @@ class Translator:
 
     def _call(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
         target: Any = node.target
-        rule = self.rules.find(target)
+        rule = self._rule(node)
         if rule is None and node in self._decomposed:
             return self._pieces(node, values)
-        lookup = values.__getitem__
+        lookup = _tagged(values) if _touches_complex(node) and target not in _OWN else values.__getitem__
         args, kwargs = _mapped(node.args, lookup), _mapped(node.kwargs, lookup)
         if target in _OWN:
             return _OWN[target](self, node, *args)
@@ -119,9 +120,15 @@ class Translator:
             return SIZE_FUNCTIONS[target](self.op, *args)
         self.op.scope = node.meta.get("module", "")
         assert rule is not None  # `translate` reported the missing ones
-        result = rule(self.op, args, kwargs)
+        result = _untagged(rule(self.op, args, kwargs))
         self._check_result(node, rule, result)
         return result
+
+    def _rule(self, node: fx.Node) -> Rule | None:
+        """The rule for a call; calls that take or return complex tensors have rules of their own."""
+        if _touches_complex(node):
+            return self.rules.own(node.target) or complex_registry.find(node.target)
+        return self.rules.find(node.target)
 
     def _pieces(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
         """The result of a decomposed call; `values` has what the call's arguments became."""
@@ -201,16 +208,28 @@ _OWN: dict[Any, Callable[..., Any]] = {
 }
 
 
-def live_nodes(graph: fx.Graph, outputs: Sequence[fx.Node]) -> list[fx.Node]:
-    """The nodes that the outputs depend on, in order."""
-    live: set[fx.Node] = set()
-    stack = list(outputs)
-    while stack:
-        node = stack.pop()
-        if node not in live:
-            live.add(node)
-            stack.extend(node.all_input_nodes)
-    return [node for node in graph.nodes if node in live]
+def _is_complex(node: fx.Node) -> bool:
+    """Whether a captured node is a complex tensor, or returns one among others."""
+    return any(column[0].dtype.is_complex for column in node.meta.get("specs", ()))
+
+
+def _touches_complex(node: fx.Node) -> bool:
+    """Whether a captured node takes or returns a complex tensor."""
+    return _is_complex(node) or any(map(_is_complex, node.all_input_nodes))
+
+
+def _tagged(values: Mapping[fx.Node, Any]) -> Callable[[fx.Node], Any]:
+    """Look up what nodes became, complex tensors marked as such."""
+    return lambda node: Complex(values[node]) if _is_complex(node) else values[node]
+
+
+def _untagged(result: Any) -> Any:
+    """What a rule returned, with complex tensors as real ones with a last dimension of 2."""
+    if isinstance(result, Complex):
+        return result.value
+    if isinstance(result, (list, tuple)):
+        return [_untagged(item) for item in result]
+    return result
 
 
 def _mapped(argument: Any, lookup: Callable[[fx.Node], Any]) -> Any:

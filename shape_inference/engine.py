@@ -51,9 +51,7 @@ def infer_call(
     if rule is None:
         return (None,) * output_count
     try:
-        types = rule(
-            Call(op_type, domain, version, inputs, attributes, output_count, fresh, _as_typed)
-        )
+        types = rule(Call(op_type, domain, version, inputs, attributes, output_count, fresh, _as_typed))
     except NotTyped:
         return (None,) * output_count
     if len(types) < output_count:
@@ -61,9 +59,7 @@ def infer_call(
     return types[:output_count] if len(types) > output_count else types
 
 
-def _as_typed(
-    graph: ir.Graph, inputs: Sequence[Type | None], dead: bool
-) -> tuple[Type | None, ...]:
+def _as_typed(graph: ir.Graph, inputs: Sequence[Type | None], dead: bool) -> tuple[Type | None, ...]:
     """The outputs of a graph whose values are typed already."""
     return tuple([type_of(value, _unnamed) for value in graph.outputs])
 

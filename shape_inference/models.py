@@ -43,7 +43,7 @@ def infer(model: ir.Model, *, inputs: Given | None = None, strict: bool = False)
     return _Inference(model, inputs or {}, strict).report()
 
 
-class _Unsorted(Exception):  # noqa: N818  # it is no error: the nodes are sorted then
+class _Unsorted(Exception):  # it is no error: the nodes are sorted then
     """A node uses what a later node makes."""
 
 
@@ -98,9 +98,7 @@ class _Inference:
             sizes = None
             if dims is not None:
                 name = value.name or "input"
-                sizes = tuple(
-                    self._input_dim(dim, f"{name}_{axis}", bound) for axis, dim in enumerate(dims)
-                )
+                sizes = tuple(self._input_dim(dim, f"{name}_{axis}", bound) for axis, dim in enumerate(dims))
             content = declared.content
             if content is None and sizes is not None:
                 content = self._input_content(value, declared.dtype, sizes)
@@ -135,9 +133,7 @@ class _Inference:
             return size
         return symbol(text)
 
-    def _input_content(
-        self, value: ir.Value, dtype: ir.DataType, dims: tuple[Size, ...]
-    ) -> tuple[Dim, ...] | None:
+    def _input_content(self, value: ir.Value, dtype: ir.DataType, dims: tuple[Size, ...]) -> tuple[Dim, ...] | None:
         """Names for the elements of a small integer input: sizes may depend on them."""
         if dtype not in (ir.DataType.INT64, ir.DataType.INT32) or len(dims) > 1:
             return None
@@ -278,9 +274,7 @@ class _Inference:
                 attributes[name] = source.value
         return attributes
 
-    def _body(
-        self, graph: ir.Graph, inputs: Sequence[Type | None], dead: bool
-    ) -> tuple[Type | None, ...]:
+    def _body(self, graph: ir.Graph, inputs: Sequence[Type | None], dead: bool) -> tuple[Type | None, ...]:
         """Type a graph attribute for these inputs."""
         saved = self._node, self._errors, self._strict
         if dead:
@@ -434,13 +428,9 @@ class _Signature:
     def __init__(self, schema: onnx.defs.OpSchema) -> None:
         self.inputs_least = schema.min_input
         self.inputs_most = schema.max_input
-        self.attributes = tuple(
-            name for name, attribute in schema.attributes.items() if attribute.required
-        )
+        self.attributes = tuple(name for name, attribute in schema.attributes.items() if attribute.required)
         single = onnx.defs.OpSchema.FormalParameterOption.Single
-        self.required_inputs = tuple(
-            place for place, item in enumerate(schema.inputs) if item.option == single
-        )
+        self.required_inputs = tuple(place for place, item in enumerate(schema.inputs) if item.option == single)
 
 
 @functools.cache

@@ -24,7 +24,7 @@ UNKNOWN = TensorType(ir.DataType.UNDEFINED, None)
 Run = Callable[[ir.Graph, Sequence[Type | None], bool], tuple[Type | None, ...]]
 
 
-class NotTyped(Exception):  # noqa: N818  # it is no error: it says that too little is known
+class NotTyped(Exception):  # it is no error: it says that too little is known
     """Raised by a rule, through `Call`, when an input that it needs has no known type."""
 
 
@@ -170,9 +170,7 @@ def infers(*op_types: str, domain: str = "", since: int = 1) -> Callable[[Rule],
         for op_type in op_types:
             versions, rules = _rules.setdefault((domain, sys.intern(op_type)), ([], []))
             if since in versions:
-                raise ValueError(
-                    f"{domain or 'ai.onnx'}.{op_type} has a rule since {since} already"
-                )
+                raise ValueError(f"{domain or 'ai.onnx'}.{op_type} has a rule since {since} already")
             position = bisect_right(versions, since)
             versions.insert(position, since)
             rules.insert(position, rule)

@@ -106,9 +106,7 @@ class Report:
             if node is None:
                 known[value] = "input" if value.is_graph_input() else "no producer"
                 break
-            open_inputs = [
-                source for source in node.inputs if source is not None and self._is_open(source)
-            ]
+            open_inputs = [source for source in node.inputs if source is not None and self._is_open(source)]
             if not open_inputs or open_inputs[0] in trail:
                 known[value] = label(node)
                 break
@@ -132,8 +130,5 @@ class Report:
         width = max((len(row.name) for row in rows), default=0)
         texts = ["?" if row.type is None else str(row.type) for row in rows]
         middle = max(map(len, texts), default=0)
-        lines += [
-            f"{row.name:<{width}}  {text:<{middle}}  {row.by}"
-            for row, text in zip(rows, texts, strict=True)
-        ]
+        lines += [f"{row.name:<{width}}  {text:<{middle}}  {row.by}" for row, text in zip(rows, texts, strict=True)]
         return "\n".join(lines)

@@ -16,17 +16,13 @@ __all__ = ["ir_shape", "ir_type", "shape_of", "type_from_proto", "type_of"]
 Fresh = Callable[[str], Dim]
 
 
-def shape_of(
-    shape: ir.Shape | None, fresh: Fresh, symbols: Mapping[str, Dim] | None = None
-) -> tuple[Size, ...] | None:
+def shape_of(shape: ir.Shape | None, fresh: Fresh, symbols: Mapping[str, Dim] | None = None) -> tuple[Size, ...] | None:
     """The dims of an onnx_ir shape: ours as they are, texts read, unknown ones named."""
     if shape is None:
         return None
     dims: list[Size] = []
     for dim in shape:
-        if isinstance(dim, int):
-            dims.append(dim)
-        elif dim.__class__ is Dim:
+        if isinstance(dim, int) or dim.__class__ is Dim:
             dims.append(dim)
         elif dim.value is None:
             dims.append(fresh("dim"))

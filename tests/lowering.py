@@ -87,7 +87,8 @@ def compare(session: onnxruntime.InferenceSession, function: Callable[..., Any],
     tensors = [t for t in inputs if isinstance(t, torch.Tensor)]
     given = {i.name: t.numpy() for i, t in zip(session.get_inputs(), tensors, strict=True)}
     actual = session.run(None, given)
-    expected = function(*(t.clone() if isinstance(t, torch.Tensor) else t for t in inputs))
+    with torch.no_grad():
+        expected = function(*(t.clone() if isinstance(t, torch.Tensor) else t for t in inputs))
     expected = [e for e in torch.utils._pytree.tree_leaves(expected) if e is not None]
     assert len(actual) == len(expected)
     for got, want in zip(actual, expected, strict=True):

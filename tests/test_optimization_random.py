@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from exporter.optimization import optimize
-from tests.test_optimization_harness import changed, ops, with_weights
+from tests.test_optimization_harness import OriginalFails, changed, ops, with_weights
 
 Dim = int | str
 FLOAT, BOOL = TensorProto.FLOAT, TensorProto.BOOL
@@ -87,7 +87,7 @@ class Grower:
     def grow(self) -> None:
         kinds = EXACT if self.exact else EXACT_AND_CONTINUOUS + INEXACT
         x = self.choice(self.pool[-8:] if self.random.random() < 0.8 else self.pool)
-        self.choice(kinds)(self, x)
+        self.choice(kinds if x.dims else [unary])(self, x)
 
     def model(self) -> ir.Model:
         made = [found for found in self.pool if found.name.startswith("v")]
@@ -183,7 +183,7 @@ def merge_dims(g: Grower, x: Typed) -> None:
 def _reshape(g: Grower, x: Typed, dims: tuple[Dim, ...]) -> None:
     target = [dim if isinstance(dim, int) else -1 for dim in dims]
     if target.count(-1) > 1:
-        target = [0 if dim == -1 and x.dims[:i] == dims[:i] else dim for i, dim in enumerate(target)]
+        target = [0 if dim == -1 and x.dims[i : i + 1] == dims[i : i + 1] else dim for i, dim in enumerate(target)]
     if target.count(-1) <= 1:
         g.emit("Reshape", [x.name, g.integers(*target)], dims)
 
@@ -273,6 +273,8 @@ def again(g: Grower, x: Typed) -> None:
     if single:
         node = g.choice(single)
         old = g.types[node.output[0]]
+        if "flat" in old.dims:
+            return
         g.emit(node.op_type, list(node.input), old.dims, old.dtype)
         g.nodes[-1].attribute.extend(node.attribute)
 
@@ -385,7 +387,10 @@ def check(seed: int, *, exact: bool) -> None:
     built = grower.model()
     before = len(ops(built).split())
     sizes = [{"N": 3, "S": 5}, {"N": 1, "S": 2}]
-    changed(built, optimize, 0 if exact else 1e-4, sizes)
+    try:
+        changed(built, optimize, 0 if exact else 1e-4, sizes)
+    except OriginalFails as error:
+        pytest.skip(f"onnxruntime frees a value too early that an If uses: {error}")
     assert len(ops(built).split()) <= before
 
 

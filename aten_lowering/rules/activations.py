@@ -13,7 +13,6 @@ from aten_lowering.dtypes import is_float, is_integer
 from aten_lowering.elementwise import pointwise, where
 from aten_lowering.promotion import Operand, as_value
 from aten_lowering.registry import lowers
-from shape_inference import Dim
 
 aten = torch.ops.aten
 
@@ -72,7 +71,7 @@ def gelu(op: Builder, self: Value, approximate: str) -> Value:
     if op.opset_version >= 20 and dtype(self) != ir.DataType.DOUBLE:
         return pointwise(op, "Gelu", self, approximate=approximate)
     if approximate == "tanh":
-        inner = op.Mul(op.Add(self, op.Mul(op.Mul(op.Mul(self, self), self), 0.044715)), math.sqrt(2 / math.pi))
+        inner = op.Mul(op.Add(self, op.Mul(op.Pow(self, 3), 0.044715)), math.sqrt(2 / math.pi))
         return op.Mul(op.Mul(self, 0.5), op.Add(op.Tanh(inner), 1))
     error = pointwise(op, "Erf", op.Div(self, math.sqrt(2)))
     return op.Mul(op.Mul(self, op.Add(error, 1)), 0.5)
@@ -164,19 +163,16 @@ def softplus(op: Builder, self: Value, beta: Operand, threshold: Operand) -> Val
 
 @lowers(aten.softshrink.default)
 def softshrink(op: Builder, self: Value, lambd: Operand) -> Value:
-    """[*S] -> [*S], x moved toward zero by lambda, and no further."""
-    if isinstance(lambd, (int, float)):
-        return pointwise(op, "Shrink", self, lambd=lambd, bias=lambd)
+    """[*S] -> [*S], x moved toward zero by lambda, and no further: x - min(max(x, -lambda), lambda)."""
     bound = _number(op, lambd, self)
-    return op.Mul(op.Sign(self), op.Relu(op.Sub(op.Abs(self), bound)))
+    return op.Sub(self, pointwise(op, "Clip", self, op.Neg(bound), bound))
 
 
 @lowers(aten.hardshrink.default)
 def hardshrink(op: Builder, self: Value, lambd: Operand) -> Value:
-    """[*S] -> [*S], |x| > lambda ? x : 0; NaN stays."""
-    if isinstance(lambd, (int, float)):
-        return pointwise(op, "Shrink", self, lambd=lambd, bias=0.0)
-    return op.Where(op.LessOrEqual(op.Abs(self), _number(op, lambd, self)), op.constant(0, dtype(self)), self)
+    """[*S] -> [*S], |x| <= lambda ? 0 : x; NaN stays, which Shrink makes 0."""
+    inside = op.LessOrEqual(op.Abs(self), _number(op, lambd, self))
+    return op.Where(inside, op.constant(0, dtype(self)), self)
 
 
 @lowers(aten.threshold.default)

@@ -11,7 +11,7 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.registry import lowers
-from aten_lowering.windows import batched, float_kernel, gather_windows, scaled_range, space_of, unbatched
+from aten_lowering.windows import batched, float_kernel, gather_windows, scaled_range, space_of, unbatched, weighted_sums
 from shape_inference import Size, ceil_div, product, same
 
 aten = torch.ops.aten
@@ -69,7 +69,7 @@ def _averages(op: Builder, x: Value, space: int, wanted: Sequence[Size]) -> Valu
         return x
     first = rank(x) - space
     if all(whole) and first == 2 and dtype(x) in _NATIVE:
-        return op.GlobalAveragePool(x)  # type: ignore[no-any-return]
+        return op.GlobalAveragePool(x)
     if all(a or b for a, b in zip(whole, kept, strict=True)):
         axes = [first + i for i in range(space) if whole[i] and not kept[i]]
         return op.reduce("ReduceMean", x, axes, keepdims=True)
@@ -79,7 +79,7 @@ def _averages(op: Builder, x: Value, space: int, wanted: Sequence[Size]) -> Valu
         return unbatched(op, pooled, x)
     for axis in range(space):
         if not kept[axis]:
-            x = _weighted(op, x, first + axis, _weights(op, sizes[axis], wanted[axis], dtype(x)))
+            x = weighted_sums(op, x, first + axis, _weights(op, sizes[axis], wanted[axis], dtype(x)))
     return x
 
 
@@ -114,17 +114,7 @@ def _weights(op: Builder, size: Size, count: Size, kind: ir.DataType) -> Value:
     starts, ends = (op.unsqueeze(bound, [1]) for bound in _bounds(op, size, count))
     spots = scaled_range(op, size, 1)
     inside = op.And(op.GreaterOrEqual(spots, starts), op.Less(spots, ends))
-    return op.Div(op.cast(inside, kind), op.cast(op.Sub(ends, starts), kind))  # type: ignore[no-any-return]
-
-
-def _weighted(op: Builder, x: Value, axis: int, weights: Value) -> Value:
-    """Sums over one axis: [*A, S, *B], [S', S] -> [*A, S', *B]."""
-    sizes = dims(x)
-    behind = sizes[axis + 1 :]
-    if not behind:
-        return op.MatMul(x, op.transpose(weights, [1, 0]))  # type: ignore[no-any-return]
-    x = op.reshape(x, [*sizes[: axis + 1], product(behind)])
-    return op.reshape(op.MatMul(weights, x), [*sizes[:axis], dims(weights)[0], *behind])
+    return op.Div(op.cast(inside, kind), op.cast(op.Sub(ends, starts), kind))
 
 
 def _maxima(op: Builder, x: Value, space: int, wanted: Sequence[int]) -> tuple[Value, Value]:
@@ -159,7 +149,7 @@ def _clamped_places(op: Builder, size: Size, count: int) -> Value:
         return op.constant(np.minimum(starts + taps, ends - 1).astype(np.int64))
     starts, ends = _bounds(op, size, count)
     taps = op.unsqueeze(scaled_range(op, ceil_div(size, count) + 1, 1), [1])
-    return op.Min(op.Add(starts, taps), op.Sub(ends, 1))  # type: ignore[no-any-return]
+    return op.Min(op.Add(starts, taps), op.Sub(ends, 1))
 
 
 def _places_of_maxima(op: Builder, windows: Value, tables: Sequence[Value], sizes: Sequence[Size]) -> Value:
@@ -178,4 +168,4 @@ def _places_of_maxima(op: Builder, windows: Value, tables: Sequence[Value], size
     assert place is not None  # there is an axis
     place = op.reshape(op.transpose(place, [*spots, *taps]), [product([*counts, window])])
     offsets = op.reshape(scaled_range(op, product(counts), window), counts)
-    return op.Gather(place, op.Add(best, offsets), axis=0)  # type: ignore[no-any-return]
+    return op.Gather(place, op.Add(best, offsets), axis=0)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import torch
 
 from aten_lowering.builder import Builder, Value, dtype
-from aten_lowering.dtypes import is_float
+from aten_lowering.dtypes import UNSIGNED, is_float
 from aten_lowering.elementwise import pointwise, truncated, where
 from aten_lowering.promotion import Operand, float_type, promoted, result_type, standing_for
 from aten_lowering.registry import lowers
@@ -18,7 +18,6 @@ from aten_lowering.registry import lowers
 aten = torch.ops.aten
 
 _BOOL, _INT64 = ir.DataType.BOOL, ir.DataType.INT64
-_UNSIGNED = frozenset({ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.UINT32, ir.DataType.UINT64})
 
 # Two operands of one promoted dtype: the op, and the one for bool.
 BINARY: dict[Any, tuple[str, str]] = {
@@ -148,7 +147,7 @@ def _rounded_quotient(op: Builder, a: Value, b: Value, mode: str) -> Value:
         return truncated(op, op.Div(a, b)) if mode == "trunc" else _floor_of_quotient(op, a, b)
     if a.dtype == _BOOL:
         return op.cast(_rounded_quotient(op, op.cast(a, _INT64), op.cast(b, _INT64), mode), _BOOL)
-    if mode == "trunc" or a.dtype in _UNSIGNED:
+    if mode == "trunc" or a.dtype in UNSIGNED:
         return op.Div(a, b)
     return op.Div(op.Sub(a, op.Mod(a, b)), b)
 
@@ -210,7 +209,7 @@ def fmod_scalar(op: Builder, self: Value, other: Operand) -> Value:
 @lowers(aten.neg.default)
 def neg(op: Builder, self: Value) -> Value:
     """[*S] -> [*S], -x; unsigned integers wrap."""
-    return op.Sub(0, self) if self.dtype in _UNSIGNED else op.Neg(self)
+    return op.Sub(0, self) if self.dtype in UNSIGNED else op.Neg(self)
 
 
 @lowers(aten.abs.default)

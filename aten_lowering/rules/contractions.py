@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import onnx_ir as ir
 import torch
@@ -31,17 +31,15 @@ def einsum(op: Builder, equation: str, tensors: Sequence[Value], path: Sequence[
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
     unused = [letter for letter in string.ascii_letters if letter not in equation]
-    depth = max(rank(t) - len(term.replace("...", "")) if "..." in term else 0 for t, term in zip(tensors, terms, strict=True))
+    extra = [rank(t) - len(term.replace("...", "")) for t, term in zip(tensors, terms, strict=True)]
+    depth = max(extra)
     if depth > len(unused):
         raise UnsupportedArgument(f"aten.einsum.default: equation must need at most 52 letters, got {equation}")
     hidden = "".join(unused[:depth])
     if not arrow:
         once = sorted(letter for letter in set(left) - set(",.") if left.count(letter) == 1)
         right = "..." + "".join(once)
-    spelled = []
-    for term, tensor in zip(terms, tensors, strict=True):
-        extra = rank(tensor) - len(term.replace("...", ""))
-        spelled.append(term.replace("...", hidden[len(hidden) - extra :]))
+    spelled = [term.replace("...", hidden[depth - count :]) for term, count in zip(terms, extra, strict=True)]
     return contracted(op, spelled, tensors, right.replace("...", hidden))
 
 
@@ -96,7 +94,7 @@ def contracted(op: Builder, terms: Sequence[str], tensors: Sequence[Value], resu
                 return _multiplied(op, terms, tensors, result)
         elif (plan := _matmul_plan(terms, tensors, result)) is not None:
             return _by_matmul(op, plan, terms, tensors, result)
-    return op.Einsum(*tensors, equation=f"{','.join(terms)}->{result}")  # type: ignore[no-any-return]
+    return op.Einsum(*tensors, equation=f"{','.join(terms)}->{result}")
 
 
 def _repeats(term: str) -> bool:
@@ -123,7 +121,7 @@ def _multiplied(op: Builder, terms: Sequence[str], tensors: Sequence[Value], res
         missing = [axis for axis, letter in enumerate(result) if letter not in term]
         leading = len(result) - len(result.lstrip("".join(set(result) - set(term))))
         spread.append(op.unsqueeze(tensor, [axis - leading for axis in missing if axis >= leading]))
-    return op.Mul(*spread)  # type: ignore[no-any-return]
+    return op.Mul(*spread)
 
 
 class _Plan(NamedTuple):

@@ -213,12 +213,11 @@ def _rolled(op: Builder, value: Value, shift: Size, axis: int) -> Value:
             return op.Gather(value, np.roll(np.arange(size), shift).tolist(), axis=axis)
         first, second = op.split(value, [size - shift % size, shift % size], axis)
         return op.Concat(second, first, axis=axis)
-    start = -shift if type(shift) is int and at_least(size, abs(shift)) else (-shift) % size
-    if type(start) is int and start == 0:
-        return value
-    begin = op.Slice(value, op.shape([start]), [_END], [axis])
-    end = op.Slice(value, [0], op.shape([start]), [axis])
-    return op.Concat(begin, end, axis=axis)
+    start = op.shape([-shift])
+    if type(shift) is not int or not at_least(size, abs(shift)):
+        start = op.Mod(start, op.size(size))
+    begin, end = op.Slice(value, start, [_END], [axis]), op.Slice(value, [0], start, [axis])
+    return op.sized(op.Concat(begin, end, axis=axis), dims(value))
 
 
 _END = 2**63 - 1

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
-from aten_lowering.dtypes import FLOATS, from_torch, is_float
+from aten_lowering.dtypes import FLOATS, is_float
 from aten_lowering.promotion import as_value, promoted
 from aten_lowering.registry import lowers
 from shape_inference import Size, product
@@ -27,7 +27,7 @@ def multiplied(op: Builder, first: Value, second: Value) -> Value:
     """[*B, N, K], [*B, K, M] -> [*B, N, M], vectors as in numpy, of any number type."""
     kind = dtype(first)
     if kind in _MULTIPLIED:
-        return op.MatMul(first, second)  # type: ignore[no-any-return]
+        return op.MatMul(first, second)
     wide = op.MatMul(op.cast(first, ir.DataType.INT32), op.cast(second, ir.DataType.INT32))
     return op.cast(wide, kind)
 
@@ -42,7 +42,7 @@ def scaled(op: Builder, value: Value, factor: Any) -> Value:
     """The value times a number; itself where that is 1."""
     if type(factor) in (int, float, bool) and factor == 1:
         return value
-    return op.Mul(value, as_value(op, factor, dtype(value)))  # type: ignore[no-any-return]
+    return op.Mul(value, as_value(op, factor, dtype(value)))
 
 
 def _sum(op: Builder, addend: Value, summand: Value, beta: Any, alpha: Any) -> Value:
@@ -50,7 +50,7 @@ def _sum(op: Builder, addend: Value, summand: Value, beta: Any, alpha: Any) -> V
     summand = scaled(op, summand, alpha)
     if type(beta) in (int, float, bool) and beta == 0:
         return summand
-    return op.Add(summand, scaled(op, addend, beta))  # type: ignore[no-any-return]
+    return op.Add(summand, scaled(op, addend, beta))
 
 
 @lowers(aten.matmul.default, aten.linalg_matmul.default, aten.vdot.default)
@@ -65,17 +65,10 @@ def mm(op: Builder, self: Value, mat2: Value) -> Value:
     return multiplied(op, self, mat2)
 
 
-@lowers(aten.mm.dtype, aten.bmm.dtype)
-def mm_dtype(op: Builder, self: Value, mat2: Value, out_dtype: torch.dtype) -> Value:
-    """[*B, N, K], [*B, K, M] -> [*B, N, M], multiplied in another dtype."""
-    kind = from_torch(out_dtype)
-    return multiplied(op, op.cast(self, kind), op.cast(mat2, kind))
-
-
 @lowers(aten._int_mm.default)
 def int_mm(op: Builder, self: Value, mat2: Value) -> Value:
     """[N, K], [K, M] -> [N, M], int8 to int32."""
-    return op.MatMulInteger(self, mat2)  # type: ignore[no-any-return]
+    return op.MatMulInteger(self, mat2)
 
 
 @lowers(aten.mv.default)
@@ -92,14 +85,13 @@ def dot(op: Builder, self: Value, tensor: Value) -> Value:
 
 @lowers(aten.linear.default)
 def linear(op: Builder, input: Value, weight: Value, bias: Value | None) -> Value:
-    """[*B, I], [O, I], [O] -> [*B, O]; a weight of rank 1 gives [*B]."""
+    """[*B, I], [O, I], [O] -> [*B, O]; a weight of rank 1 gives [*B], without bias."""
     if rank(weight) == 1:
-        result = multiplied(op, input, weight)
-    elif rank(input) == 2 and is_float(dtype(input)):
+        return multiplied(op, input, weight)
+    if rank(input) == 2 and is_float(dtype(input)):
         given = [input, weight] if bias is None else [input, weight, bias]
-        return op.Gemm(*given, transB=1)  # type: ignore[no-any-return]
-    else:
-        result = multiplied(op, input, transposed(op, weight))
+        return op.Gemm(*given, transB=1)
+    result = multiplied(op, input, transposed(op, weight))
     return result if bias is None else op.Add(result, bias)
 
 
@@ -110,7 +102,7 @@ def addmm(op: Builder, self: Value, mat1: Value, mat2: Value, beta: Any, alpha: 
         return _sum(op, self, multiplied(op, mat1, mat2), beta, alpha)
     factors = {name: factor for name, factor in (("alpha", alpha), ("beta", beta)) if factor != 1}
     given = [mat1, mat2] if beta == 0 else [mat1, mat2, self]
-    return op.Gemm(*given, **factors)  # type: ignore[no-any-return]
+    return op.Gemm(*given, **factors)
 
 
 def _fits(factor: Any, value: Value) -> bool:
@@ -120,15 +112,6 @@ def _fits(factor: Any, value: Value) -> bool:
     return dtype(value) != ir.DataType.DOUBLE or float(np.float32(factor)) == factor
 
 
-@lowers(aten.addmm.dtype)
-def addmm_dtype(
-    op: Builder, self: Value, mat1: Value, mat2: Value, out_dtype: torch.dtype, beta: Any, alpha: Any
-) -> Value:  # fmt: skip
-    """[N, M], [N, K], [K, M] -> [N, M], computed in another dtype."""
-    kind = from_torch(out_dtype)
-    return addmm(op, op.cast(self, kind), op.cast(mat1, kind), op.cast(mat2, kind), beta, alpha)
-
-
 @lowers(aten._addmm_activation.default)
 def addmm_activation(
     op: Builder, self: Value, mat1: Value, mat2: Value, beta: Any, alpha: Any, use_gelu: bool
@@ -136,27 +119,18 @@ def addmm_activation(
     """[N, M], [N, K], [K, M] -> [N, M], an addmm and then relu, or gelu by tanh."""
     result = addmm(op, self, mat1, mat2, beta, alpha)
     if not use_gelu:
-        return op.Relu(result)  # type: ignore[no-any-return]
+        return op.Relu(result)
     if op.opset_version >= 20:
-        return op.Gelu(result, approximate="tanh")  # type: ignore[no-any-return]
+        return op.Gelu(result, approximate="tanh")
     cubed = op.Mul(op.Mul(result, result), result)
     inner = op.Mul(op.Add(result, op.Mul(cubed, 0.044715)), (2 / np.pi) ** 0.5)
-    return op.Mul(op.Mul(result, 0.5), op.Add(op.Tanh(inner), 1.0))  # type: ignore[no-any-return]
+    return op.Mul(op.Mul(result, 0.5), op.Add(op.Tanh(inner), 1.0))
 
 
 @lowers(aten.baddbmm.default)
 def baddbmm(op: Builder, self: Value, batch1: Value, batch2: Value, beta: Any, alpha: Any) -> Value:
     """[B, N, M], [B, N, K], [B, K, M] -> [B, N, M], `beta * self + alpha * batch1 @ batch2`."""
     return _sum(op, self, multiplied(op, batch1, batch2), beta, alpha)
-
-
-@lowers(aten.baddbmm.dtype)
-def baddbmm_dtype(
-    op: Builder, self: Value, batch1: Value, batch2: Value, out_dtype: torch.dtype, beta: Any, alpha: Any
-) -> Value:  # fmt: skip
-    """[B, N, M], [B, N, K], [B, K, M] -> [B, N, M], computed in another dtype."""
-    kind = from_torch(out_dtype)
-    return baddbmm(op, op.cast(self, kind), op.cast(batch1, kind), op.cast(batch2, kind), beta, alpha)
 
 
 @lowers(aten.addbmm.default)
@@ -193,14 +167,14 @@ def addr(op: Builder, self: Value, vec1: Value, vec2: Value, beta: Any, alpha: A
 def outer(op: Builder, self: Value, vec2: Value) -> Value:
     """[N], [M] -> [N, M]."""
     column, row = promoted(op, op.unsqueeze(self, [1]), vec2)
-    return op.emit("And" if dtype(row) == ir.DataType.BOOL else "Mul", [column, row], {})  # type: ignore[no-any-return]
+    return op.emit("And" if dtype(row) == ir.DataType.BOOL else "Mul", [column, row], {})
 
 
 @lowers(aten.inner.default)
 def inner(op: Builder, self: Value, other: Value) -> Value:
     """[*A, K], [*B, K] -> [*A, *B]; a tensor of rank 0 scales the other."""
     if not rank(self) or not rank(other):
-        return op.Mul(self, other)  # type: ignore[no-any-return]
+        return op.Mul(self, other)
     if rank(other) == 1:
         return multiplied(op, self, other)
     *lead, last = dims(other)
@@ -250,8 +224,7 @@ def _cheapest_cuts(edges: Sequence[Size]) -> dict[tuple[int, int], int]:
 @lowers(aten.linalg_vecdot.default)
 def linalg_vecdot(op: Builder, x: Value, y: Value, dim: int) -> Value:
     """[*A, K, *B], [*A, K, *B] -> [*A, *B], the shapes broadcast."""
-    products = op.Mul(*_in_int32(op, x, y))
-    return op.cast(op.reduce("ReduceSum", products, [dim]), dtype(x))
+    return op.reduce("ReduceSum", op.Mul(x, y), [dim])
 
 
 def _in_int32(op: Builder, *values: Value) -> list[Value]:
@@ -270,7 +243,7 @@ def linalg_cross(op: Builder, self: Value, other: Value, dim: int) -> Value:
     self, other = _in_int32(op, self, other)
 
     def roll(value: Value, axis: int) -> Value:
-        return op.Gather(value, [1, 2, 0], axis=axis)  # type: ignore[no-any-return]
+        return op.Gather(value, [1, 2, 0], axis=axis)
 
     axis = dim % max(rank(self), rank(other)) - max(rank(self), rank(other))
     first, second = roll(self, axis + rank(self)), roll(other, axis + rank(other))

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import onnx_ir as ir
 import torch
 
-from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.builder import Builder, Value, dtype, rank
 from aten_lowering.errors import LoweringError
 from aten_lowering.promotion import Operand, as_value
 from aten_lowering.registry import lowers
 from shape_inference import Size, at_least, larger, same
 
 aten = torch.ops.aten
+
+_END = 2**63 - 1
 
 # torch's modes, in the order of its enum, and ONNX's.
 MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -61,7 +63,7 @@ def pad_circular(op: Builder, self: Value, pad: Sequence[Size]) -> Value:
 
 def padded(op: Builder, value: Value, pads: Sequence[Size], mode: str, filling: Operand | None = None) -> Value:
     """[*S] -> [s + before + after] by a mode of torch; pads from the last axis on, two an axis."""
-    pads = [n for n in pads]
+    pads = list(pads)
     while pads and same(pads[-1], 0) and same(pads[-2], 0):
         del pads[-2:]
     if not pads:
@@ -101,8 +103,7 @@ def _cut(
             if at_least(first, 0) is not True or at_least(last, 0) is not True:
                 raise LoweringError(f"pad: symbolic pads must not be negative in this mode, got {first} and {last}")
         elif first < 0 or last < 0:
-            size = dims(value)[axis]
-            value = op.slice(value, axis, max(-first, 0), size + min(last, 0))
+            value = op.Slice(value, [max(-first, 0)], [last if last < 0 else _END], [axis])
     return value, [larger(n, 0) for n in before], [larger(n, 0) for n in after]
 
 
@@ -111,8 +112,7 @@ def _circular(
 ) -> Value:  # fmt: skip
     """The last `before` and the first `after` of an axis put around it; Pad has this from opset 19 on."""
     for axis, first, last in zip(axes, before, after, strict=True):
-        size = dims(value)[axis]
-        pieces = [] if same(first, 0) else [op.slice(value, axis, size - first, size)]
+        pieces = [] if same(first, 0) else [op.Slice(value, op.shape([-first]), [_END], [axis])]
         pieces.append(value)
         if not same(last, 0):
             pieces.append(op.slice(value, axis, 0, last))

@@ -142,7 +142,7 @@ def _averages(
 def _average_pool(
     op: Builder, x: Value, *, kernel: Sequence[int], stride: Sequence[int], **attributes: Any
 ) -> Value:
-    return op.AveragePool(  # type: ignore[no-any-return]
+    return op.AveragePool(
         op.cast(x, float_kernel(dtype(x))), kernel_shape=kernel, strides=stride, **attributes
     )
 
@@ -185,7 +185,7 @@ def _summed(
     windows = gather_windows(op, _padded(op, op.cast(x, kind), stride, padding, ceil_mode), tables)
     total = op.reduce("ReduceSum", windows, [2 + 2 * i for i in range(space)])
     if divisor is not None:
-        return op.Div(total, op.constant(divisor, kind))  # type: ignore[no-any-return]
+        return op.Div(total, op.constant(divisor, kind))
     for i, (s, k, count, step, p) in enumerate(zip(sizes, kernel, counts, stride, padding, strict=True)):
         start = op.Sub(scaled_range(op, count, step), p)
         length = op.Sub(op.Min(op.Add(start, k), op.scalar(s + p if count_include_pad else s)), start)
@@ -193,7 +193,7 @@ def _summed(
             length = op.Add(length, op.Min(start, 0))
         length = op.unsqueeze(length, list(range(1, space - i)))
         area = length if i == 0 else op.Mul(area, length)
-    return op.Div(total, op.cast(area, kind))  # type: ignore[no-any-return]
+    return op.Div(total, op.cast(area, kind))
 
 
 @lowers(aten.max_unpool2d.default)
@@ -252,7 +252,7 @@ def _fractional_starts(op: Builder, sample: Value, size: Size, kernel: int, coun
     """[N, C] -> [N, C, count], where the windows of one axis start."""
     last = op.unsqueeze(op.scalar(size - kernel), [0])
     if count == 1:
-        return op.Add(op.Mul(op.cast(op.unsqueeze(sample, [-1]), ir.DataType.INT64), 0), last)  # type: ignore[no-any-return]
+        return op.Add(op.Mul(op.cast(op.unsqueeze(sample, [-1]), ir.DataType.INT64), 0), last)
     step = op.Div(op.cast(last, dtype(sample)), op.constant(count - 1, sample.dtype))
     shift = op.unsqueeze(sample, [-1])
     counted = op.constant(np.arange(count - 1), sample.dtype)
@@ -260,4 +260,4 @@ def _fractional_starts(op: Builder, sample: Value, size: Size, kernel: int, coun
     starts = op.Sub(moved, op.cast(op.Mul(shift, step), ir.DataType.INT64))
     # The last window, put behind all of the others: floor(r a) - floor(r a) is zero of the right shape.
     first = op.slice(starts, 2, 0, 1)
-    return op.Concat(starts, op.Add(op.Sub(first, first), last), axis=2)  # type: ignore[no-any-return]
+    return op.Concat(starts, op.Add(op.Sub(first, first), last), axis=2)

@@ -5,16 +5,15 @@ A tensor of rank 0 has no axes, and yet torch takes dim 0 and -1 of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
 import torch
 
-from aten_lowering.dimensions import axes_of
+from aten_lowering.dimensions import axes_of, count
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dtypes import FLOATS, from_torch, is_float
-from aten_lowering.errors import UnsupportedArgument
 from aten_lowering.precision import ordered
 from aten_lowering.registry import lowers
 from shape_inference import product
@@ -63,18 +62,21 @@ def prod_dim(op: Builder, self: Value, dim: int, keepdim: bool, dtype: torch.dty
     return _folded(op, "ReduceProd", self, dim, keepdim, dtype)
 
 
-@lowers(aten.mean.dim)
-def mean_dims(op: Builder, self: Value, dim: Dims, keepdim: bool, dtype: torch.dtype | None) -> Value:
-    """[*S] -> [*S] without the dims; the mean of nothing is NaN.
+def mean_of(op: Builder, value: Value, axes: Sequence[int], keepdim: bool) -> Value:
+    """The mean over axes; of nothing NaN.
 
     Where a dynamic size turns out to be 0, onnxruntime's mean of nothing is 0.
     """
-    if dtype is not None:
-        self = op.cast(self, from_torch(dtype))
-    axes = axes_of(self, dim)
-    if product(dims(self)[axis] for axis in axes) == 0:
-        return op.Div(op.reduce("ReduceSum", self, axes, keepdim), 0.0)
-    return op.reduce("ReduceMean", self, axes, keepdim)
+    if count(value, axes) == 0:
+        return op.Div(op.reduce("ReduceSum", value, axes, keepdim), 0.0)
+    return op.reduce("ReduceMean", value, axes, keepdim)
+
+
+@lowers(aten.mean.dim)
+def mean_dims(op: Builder, self: Value, dim: Dims, keepdim: bool, dtype: torch.dtype | None) -> Value:
+    """[*S] -> [*S] without the dims."""
+    value = self if dtype is None else op.cast(self, from_torch(dtype))
+    return mean_of(op, value, axes_of(self, dim), keepdim)
 
 
 @lowers(aten.mean.default)
@@ -96,12 +98,11 @@ def nansum(op: Builder, self: Value, dim: Dims, keepdim: bool, dtype: torch.dtyp
 @lowers(aten.nanmean.default)
 def nanmean(op: Builder, self: Value, dim: Dims, keepdim: bool, dtype: torch.dtype | None) -> Value:
     """[*S] -> [*S] without the dims; NaN does not count."""
-    if dtype is not None:
-        self = op.cast(self, from_torch(dtype))
-    axes, missing = axes_of(self, dim), op.IsNaN(self)
-    total = op.reduce("ReduceSum", op.Where(missing, 0.0, self), axes, keepdim)
-    present = op.cast(op.Not(missing), ir.DataType.INT64)
-    return op.Div(total, op.cast(op.reduce("ReduceSum", present, axes, keepdim), self.dtype))
+    value = self if dtype is None else op.cast(self, from_torch(dtype))
+    present = op.cast(op.Not(op.IsNaN(value)), ir.DataType.INT64)
+    number = op.reduce("ReduceSum", present, axes_of(self, dim), keepdim)
+    total = nansum(op, value, dim, keepdim, None)
+    return op.Div(total, op.CastLike(number, total))
 
 
 @lowers(aten.logsumexp.default, aten.special_logsumexp.default)

@@ -68,16 +68,36 @@ def slice_scatter(
     """[*L, a, *R], [*L, n, *R] -> [*L, a, *R] with src at start:end:step of an axis."""
     axis = axis_of(self, dim)
     size = dims(self)[axis]
+    if same(step, 1) and (start is None or _is_before(start, end)):
+        pieces = [] if start is None or same(start, 0) else [_cut(op, self, axis, 0, start)]
+        rest = [] if end is None or at_least(end, size) else [_cut(op, self, axis, end, _END)]
+        return _joined(op, [*pieces, src, *rest], axis, dims(self))
     first, last = _place(start, size, 0), _place(end, size, size)
     last = larger(first, last)
-    src = op.expand(src, [*dims(self)[:axis], ceil_div(last - first, step), *dims(self)[axis + 1 :]])
     if same(step, 1):
-        pieces = [] if same(first, 0) else [op.slice(self, axis, 0, first)]
-        pieces.append(src)
-        if not same(last, size):
-            pieces.append(op.Slice(self, op.shape([last]), [_END], [axis]))
-        return pieces[0] if len(pieces) == 1 else op.Concat(*pieces, axis=axis)
+        pieces = [_cut(op, self, axis, 0, first), src, _cut(op, self, axis, last, _END)]
+        return _joined(op, pieces, axis, dims(self))
     return _strided_scatter(op, self, src, axis, first, last, step)
+
+
+def _is_before(start: Size, end: Size | None) -> bool:
+    """Whether `start` stands before `end` as they are, both counted from the same side."""
+    if end is None:
+        return True
+    if type(start) is int and type(end) is int:
+        return start <= end and (start < 0) == (end < 0)
+    return bool(at_least(end, start) and at_least(start, 0))
+
+
+def _cut(op: Builder, value: Value, axis: int, start: Size, end: Size) -> Value:
+    """The slice start:end of an axis, as ONNX clamps it."""
+    return op.Slice(value, op.shape([start]), op.shape([end]), [axis])
+
+
+def _joined(op: Builder, pieces: Sequence[Value], axis: int, sizes: Sequence[Size]) -> Value:
+    """The pieces of a tensor of known sizes together, without those that are empty."""
+    kept = [piece for piece in pieces if dims(piece)[axis] != 0] or pieces[:1]
+    return op.sized(kept[0] if len(kept) == 1 else op.Concat(*kept, axis=axis), sizes)
 
 
 def _place(place: Size | None, size: Size, default: Size) -> Size:
@@ -114,18 +134,16 @@ def select_scatter(op: Builder, self: Value, src: Value, dim: int, index: Size) 
     axis = axis_of(self, dim)
     old = dims(self)
     size = old[axis]
-    src = op.unsqueeze(op.expand(src, [*old[:axis], *old[axis + 1 :]]), [axis])
+    src = op.unsqueeze(src, [axis])
     if type(size) is int and type(index) is int:
         mask = (np.arange(size) == index % size).reshape([-1] + [1] * (rank(self) - axis - 1))
         return src if size == 1 else op.Where(mask, src, self)
     if axis == 0:
         return op.ScatterND(self, op.reshape(op.scalar(index), [1, 1]), src)
-    if type(index) is int and index < 0:
-        index = index + size
-    before = [] if same(index, 0) else [op.slice(self, axis, 0, index)]
-    after = [] if same(index + 1, size) else [op.Slice(self, op.shape([index + 1]), [_END], [axis])]
-    pieces = [*before, src, *after]
-    return pieces[0] if len(pieces) == 1 else op.Concat(*pieces, axis=axis)
+    pieces = [src] if same(index, 0) else [_cut(op, self, axis, 0, index), src]
+    if same(index, -1) is not True:
+        pieces.append(_cut(op, self, axis, index + 1, _END))
+    return _joined(op, pieces, axis, old)
 
 
 @lowers(aten.as_strided_scatter.default)

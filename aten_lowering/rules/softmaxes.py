@@ -7,9 +7,8 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from aten_lowering.builder import Builder, Value, dims, dtype, rank
-from aten_lowering.dtypes import from_torch, is_float
-from aten_lowering.elementwise import where
+from aten_lowering.builder import Builder, Value, rank
+from aten_lowering.dtypes import from_torch
 from aten_lowering.registry import lowers
 
 aten = torch.ops.aten

@@ -19,6 +19,7 @@ from exporter.capture.graph import CapturedGraph
 from exporter.capture.record import record
 from exporter.capture.symbolic_trace import TracedCall, traced_module
 from exporter.capture.torch_internals import original_module
+from exporter.eager import call, untouched_values
 from exporter.errors import CaptureError, DataDependentError, DynamicShapeError, ExportError, InputError, ModelError
 from exporter.signature import Signature
 
@@ -125,7 +126,7 @@ def _capture(
         captured.front_end = front_end
         return captured, signature
     assert problem is not None  # the loop ended by an error
-    raise _explained(problem, model, args, kwargs, signature) from problem
+    raise _explained(problem, model, signature) from problem
 
 
 def _raise_fixed(constraint: Constraint) -> NoReturn:
@@ -148,18 +149,13 @@ def _sample_choices(signature: Signature) -> list[Callable[[], object]]:
     ]
 
 
-def _explained(
-    error: Exception, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signature: Signature
-) -> ExportError:
+def _explained(error: Exception, model: Any, signature: Signature) -> ExportError:
     """The error of ours for what the model's code raised while it was recorded."""
     message = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
     source = user_line(error)
     try:
-        with torch.no_grad():
-            copies, keywords = signature.unflatten(
-                [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in signature.leaves]
-            )
-            model(*copies, **keywords)
+        with untouched_values(model):
+            call(model, signature, signature.leaves)
     except Exception as eager:
         return ModelError(
             f"the model fails in eager PyTorch: {type(eager).__name__}: {eager}",

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import fx
 
-from exporter.capture.kernels import Outcome, call_meta, outcome_of
+from exporter.capture.kernels import Outcome, call_meta, outcome_of, stretched
+from exporter.capture.sizes import SizeNode
 from exporter.capture.tensors import RecordedTensor, Spec
 
 if TYPE_CHECKING:
@@ -89,10 +91,23 @@ def _bincount(count: int, input: torch.Tensor, weights: torch.Tensor | None = No
     return _empty((count + minlength,), dtype)
 
 
+def _nms(count: int, dets: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
+    return _empty((count,), torch.int64)
+
+
+def _pack_padded_sequence(
+    count: int, input: torch.Tensor, lengths: torch.Tensor, batch_first: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The elements of all sequences, and for each step how many run: `count // 3` stands for the longest."""
+    return _empty((count, *input.shape[2:]), input.dtype), _empty((count // 3,), torch.int64)
+
+
+_DECIDED_BY_SECOND = {aten.masked_select.default, aten._pack_padded_sequence.default}
 UNBACKED: dict[Any, Result] = {
     aten.nonzero.default: _nonzero,
     aten.argwhere.default: _nonzero,
     aten.nonzero_numpy.default: _nonzero_numpy,
+    aten.where.default: _nonzero_numpy,
     aten.masked_select.default: _masked_select,
     aten._unique2.default: _unique,
     aten.unique_dim.default: _unique_dim,
@@ -100,35 +115,44 @@ UNBACKED: dict[Any, Result] = {
     aten.repeat_interleave.self_Tensor: _repeat_interleave,
     aten.repeat_interleave.Tensor: _repeat_counts,
     aten.bincount.default: _bincount,
+    aten._pack_padded_sequence.default: _pack_padded_sequence,
 }
+# Overloads that exist only once their library is imported.
+_UNBACKED_BY_NAME: dict[str, Result] = {"torchvision::nms": _nms}
 
 
-def unbacked_outcomes(
-    recorder: Recorder, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> list[Outcome]:
+def is_unbacked(func: Any) -> bool:
+    """Whether the sizes of what an overload returns depend on values."""
+    return func in UNBACKED or func.name() in _UNBACKED_BY_NAME
+
+
+def unbacked_outcomes(recorder: Recorder, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Outcome]:
     """The outcome at each sample, with a count of its own for what the values decide."""
-    key = args[1] if func is aten.masked_select.default else args[0]
+    result = UNBACKED.get(func) or _UNBACKED_BY_NAME[func.name()]
+    key = args[1] if func in _DECIDED_BY_SECOND else args[0]
     outcomes = []
     for sample, count in enumerate(sample_counts(recorder, key)):
         metas = [_meta(argument, sample) for argument in args]
         given = {name: _meta(argument, sample) for name, argument in kwargs.items()}
         tensors = [meta for meta in metas if isinstance(meta, torch.Tensor)]
-        outcomes.append(outcome_of(UNBACKED[func](count, *metas, **given), tensors))
+        outcomes.append(outcome_of(result(count, *metas, **given), tensors))
     return outcomes
 
 
 def sample_counts(recorder: Recorder, mask: RecordedTensor) -> tuple[int, ...]:
     """How many elements `mask` is taken to choose at each sample; the same for the same mask."""
-    node = recorder.node_of(mask)
+    return counts_of(recorder, recorder.node_of(mask))
+
+
+def counts_of(recorder: Recorder, node: fx.Node) -> tuple[int, ...]:
+    """What stands at each sample for the number of elements that a node's values decide."""
     known = recorder.counts.get(node)
     if known is None:
         known = recorder.counts[node] = _PRIMES[len(recorder.counts) % len(_PRIMES)]
     return known
 
 
-def masked_index_outcomes(
-    recorder: Recorder, func: Any, args: Sequence[Any]
-) -> list[Outcome]:
+def masked_index_outcomes(recorder: Recorder, func: Any, args: Sequence[Any]) -> list[Outcome]:
     """`x[mask]` and `x[mask] = y`: each mask stands for as many integer indices as it has dims."""
     source, indices, *rest = args
     outcomes = []
@@ -149,6 +173,36 @@ def has_mask(func: Any, args: Sequence[Any]) -> bool:
     return func in (aten.index.Tensor, aten._unsafe_index.Tensor) and any(
         type(index) is RecordedTensor and index.dtype in (torch.bool, torch.uint8) for index in args[1]
     )
+
+
+def is_open_slice(func: Any, sizes: Sequence[SizeNode]) -> bool:
+    """Whether this is a slice by bounds that depend on values."""
+    return func is aten.slice.Tensor and any(size.data for size in sizes)
+
+
+def slice_outcomes(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
+    """`x[start:end]` by bounds that depend on values: taken to lie inside, so that x[:n] has the size n."""
+    tensor, dim, start, end, step = (*args, *(0, None, None, 1)[len(args) - 1 :])
+    outcomes = []
+    for sample in range(3):
+        meta = _spec(tensor, sample).meta()
+        size = meta.shape[dim]
+        first, last = _bound(start, sample, 0, size), _bound(end, sample, size, size)
+        length = last - first
+        if length <= 0 or step != 1:
+            node = next(recorder.graph_node(b) for b in (start, end, step) if isinstance(b, SizeNode) and b.data)
+            length = counts_of(recorder, node)[sample]
+        outcomes.append(outcome_of(stretched(meta, dim, length), [meta]))
+    return outcomes
+
+
+def _bound(bound: Any, sample: int, default: int, size: int) -> int:
+    """A start or end of a slice at a sample, counted from the front."""
+    if bound is None:
+        return default
+    if isinstance(bound, SizeNode):
+        return int(bound.values[sample])
+    return max(bound + size, 0) if bound < 0 else min(bound, size)
 
 
 def _spec(argument: Any, sample: int) -> Any:

@@ -55,7 +55,9 @@ class Constraint:
         return bool(self._operation(*values)) == self._answer
 
 
-def constraints_of(decisions: Sequence[Decision], samples: Mapping[str, tuple[int, ...]], dims: Mapping[str, Dim]) -> list[Constraint]:
+def constraints_of(
+    decisions: Sequence[Decision], samples: Mapping[str, tuple[int, ...]], dims: Mapping[str, Dim]
+) -> list[Constraint]:
     """The decisions that restrict sizes, each once.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from exporter import structures
-from exporter.capture.torch_internals import mark_dynamic, reset_dynamo
+from exporter.capture.torch_internals import DynamoError, mark_dynamic, reset_dynamo
 from exporter.errors import CaptureError
 from exporter.signature import Signature
 
@@ -50,7 +50,7 @@ def compiled_function(
     try:
         with torch.no_grad():
             result = torch.compile(model, backend=capture, fullgraph=True)(*args, **kwargs)
-    except torch._dynamo.exc.TorchDynamoException as error:
+    except DynamoError as error:
         raise CaptureError(f"torch.compile: {_first_lines(error)}") from error
     finally:
         reset_dynamo()
@@ -65,8 +65,7 @@ def compiled_function(
         inputs = [leaves[places[id(item)]] if id(item) in places else item for item in capture.inputs]
         outputs = module(*_with_sizes(module, inputs))
         filled = (
-            outputs[results[_mark(leaf)]] if _mark(leaf) in results else leaf
-            for _, leaf in structures.flatten(result)
+            outputs[results[_mark(leaf)]] if _mark(leaf) in results else leaf for _, leaf in structures.flatten(result)
         )
         return structures.rebuild(result, filled)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,19 @@ class Decision:
         size: what was asked; `size.values` are the answers at the samples, the first the example's.
         source: the user's line.
         fixed: whether a size became a number, which holds for the example alone.
+        parts: where the size says in how many parts a tensor comes apart, these parts; whoever needs
+            one of the first alone has not decided how many there are.
     """
 
     size: SizeNode
     source: Source | None
     fixed: bool
+    parts: tuple[fx.Node, ...] = ()
+
+    def counts(self, live: Collection[fx.Node]) -> bool:
+        """Whether it decides anything for a graph of these nodes."""
+        needed = [part for part in self.parts if part in live]
+        return not self.parts or len(needed) > 1 or self.parts[-1] in live
 
 
 @dataclass
@@ -69,3 +78,15 @@ class CapturedGraph:
     constraints: list[Constraint] = field(default_factory=list)
     front_end: str = "record"
     is_sequence: bool = False
+
+
+def live_nodes(graph: fx.Graph, outputs: Sequence[fx.Node]) -> list[fx.Node]:
+    """The nodes that the outputs depend on, in order."""
+    live: set[fx.Node] = set()
+    stack = list(outputs)
+    while stack:
+        node = stack.pop()
+        if node not in live:
+            live.add(node)
+            stack.extend(node.all_input_nodes)
+    return [node for node in graph.nodes if node in live]

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
+from exporter.capture.parts import TAKES_APART, take_apart
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor
 from exporter.errors import CaptureError
 
 aten = torch.ops.aten
 
-HANDLERS: dict[Any, Callable[..., Any]] = {}
+HANDLERS: dict[Any, Callable[..., Any]] = dict.fromkeys(TAKES_APART, take_apart)
 
 
 def handles(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -31,6 +32,18 @@ def item(recorder: Recorder, func: Any, tensor: torch.Tensor) -> Any:
     """`tensor.item()`, `bool(tensor)`."""
     value = recorder.scalar(recorder.tensor(tensor))
     return bool(value) if func is aten.is_nonzero.default else value
+
+
+@handles(aten.sym_size.int, aten.size.int)
+def size(recorder: Recorder, func: Any, tensor: torch.Tensor, dim: int) -> Any:
+    """One size of a tensor, symbolic where it is dynamic."""
+    return tensor.shape[dim]
+
+
+@handles(aten.sym_numel.default, aten.numel.default)
+def numel(recorder: Recorder, func: Any, tensor: torch.Tensor) -> Any:
+    """The number of elements, symbolic where it is dynamic."""
+    return tensor.numel()
 
 
 @handles(aten.equal.default)

@@ -104,12 +104,8 @@ def _run_on_zeros(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
 
 _FACTORIES = frozenset(
     overload
-    for name in "zeros ones empty full rand randn randint randperm arange linspace logspace eye "
-    "scalar_tensor empty_strided tril_indices triu_indices hann_window hamming_window "
-    "blackman_window bartlett_window kaiser_window fft_fftfreq fft_rfftfreq".split()
-    for overload in (
-        getattr(getattr(aten, name), overload_name) for overload_name in getattr(aten, name).overloads()
-    )
+    for name in ["zeros", "ones", "empty", "full", "rand", "randn", "randint", "randperm", "arange", "linspace", "logspace", "eye", "scalar_tensor", "empty_strided", "tril_indices", "triu_indices", "hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window", "fft_fftfreq", "fft_rfftfreq"]
+    for overload in (getattr(getattr(aten, name), overload_name) for overload_name in getattr(aten, name).overloads())
     if any(argument.name == "device" for argument in overload._schema.arguments)
 )
 
@@ -138,6 +134,26 @@ def _view(tensor: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     return _reshaped(tensor, size)
 
 
+@special(aten.select.int)
+def _select(tensor: torch.Tensor, dim: int, index: int) -> torch.Tensor:
+    """[*L, a, *R] -> [*L, *R]; an index that depends on values may be anything at a sample."""
+    size = tensor.shape[dim]
+    return tensor.select(dim, index if -size <= index < size else 0)
+
+
+@special(aten.narrow.default, aten.narrow.Tensor)
+def _narrow(tensor: torch.Tensor, dim: int, start: int | torch.Tensor, length: int) -> torch.Tensor:
+    """[*L, a, *R] -> [*L, length, *R], wherever it starts."""
+    return stretched(tensor, dim, length)
+
+
+def stretched(tensor: torch.Tensor, dim: int, length: int) -> torch.Tensor:
+    """A view of the tensor with another size along a dim."""
+    shape = list(tensor.shape)
+    shape[dim] = length
+    return tensor.select(dim, 0).unsqueeze(dim).expand(shape) if tensor.shape[dim] else tensor
+
+
 @special(aten.scaled_dot_product_attention.default)
 def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     """[*B, L, E], [*B, S, E], [*B, S, Ev] -> [*B, L, Ev]; the math path asks for nothing else."""
@@ -148,6 +164,15 @@ def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: 
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise RuntimeError(f"attention of shapes {query.shape}, {key.shape}, {value.shape}")
     return query.new_empty((*batch, query.shape[-2], value.shape[-1]))
+
+
+@special(aten._grouped_mm.default)
+def _grouped_mm(
+    rows: torch.Tensor, matrices: torch.Tensor, offs: torch.Tensor | None = None, bias: torch.Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """[*G, T, K], [G, K, N] -> [*G, T, N] of any dtype; torch's own asks for bfloat16, which its CPU kernel does not."""
+    return rows.new_empty((*rows.shape[:-1], matrices.shape[-1]), dtype=out_dtype)
 
 
 def _recurrent_result(

@@ -56,12 +56,16 @@ def functional(overload: Any) -> Any:
         candidates = [name]
     else:
         candidates = [name.removesuffix("_"), name + "_functional", name]
-    wanted = _argument_names(overload)
-    for candidate in candidates:
-        packet = getattr(packets, candidate, None)
-        for overload_name in packet.overloads() if packet is not None else ():
-            other = getattr(packet, overload_name)
-            if not is_mutable(other) and _argument_names(other) == wanted:
+    overloads = [
+        getattr(packet, overload_name)
+        for candidate in candidates
+        if (packet := getattr(packets, candidate, None)) is not None
+        for overload_name in packet.overloads()
+    ]
+    for describe in (_argument_names, _argument_types):  # dropout_ calls `self` what dropout calls `input`
+        wanted = describe(overload)
+        for other in overloads:
+            if not is_mutable(other) and describe(other) == wanted:
                 return other
     raise CaptureError(
         f"{overload}: no functional counterpart, so what it writes cannot be a value of a graph",
@@ -72,17 +76,17 @@ def functional(overload: Any) -> Any:
 def _argument_names(overload: Any) -> tuple[tuple[str, str], ...]:
     """Name and type of what remains of an overload's arguments without its out= ones."""
     return tuple(
-        (argument.name, str(argument.type))
-        for argument in schema_of(overload).arguments
-        if not argument.is_out
+        (argument.name, str(argument.type)) for argument in schema_of(overload).arguments if not argument.is_out
     )
+
+
+def _argument_types(overload: Any) -> tuple[str, ...]:
+    return tuple(kind for _, kind in _argument_names(overload))
 
 
 # Steps that keep the order of the elements: their inverse is a reshape.
 _ORDERED = frozenset(
-    "view reshape _unsafe_view flatten unflatten view_as reshape_as unsqueeze squeeze ravel contiguous to "
-    "alias detach expand expand_as atleast_1d atleast_2d atleast_3d _reshape_alias type_as "
-    "resolve_conj resolve_neg".split()
+    ["view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_as", "reshape_as", "unsqueeze", "squeeze", "ravel", "contiguous", "to", "alias", "detach", "expand", "expand_as", "atleast_1d", "atleast_2d", "atleast_3d", "_reshape_alias", "type_as", "resolve_conj", "resolve_neg"]
 )
 _SWAPS = {"transpose", "swapaxes", "swapdims", "t", "T", "mT", "numpy_T", "matrix_H", "mH", "adjoint"}
 _PERMUTATIONS = {"permute", "movedim", "moveaxis"}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 
-from exporter.capture.graph import CapturedGraph
+from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.recorder import SAMPLES, Recorder
+from exporter.capture.subscripts import getitem, setitem
 from exporter.capture.tensors import RecordedTensor, Spec
-from exporter.capture.torch_internals import above_autograd, compiling, module_calls
+from exporter.capture.torch_internals import above_autograd, compiling, module_calls, subscripts
+from exporter.eager import untouched
 from exporter.signature import Signature
 
 
@@ -35,6 +36,7 @@ def record(function: Callable[..., Any], model: torch.nn.Module | None, signatur
         stack.enter_context(untouched(model))
         stack.enter_context(above_autograd())
         stack.enter_context(compiling())
+        stack.enter_context(subscripts(getitem, setitem))
         stack.enter_context(module_calls(_scoped(recorder, modules)))
         args, kwargs = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)
@@ -43,7 +45,9 @@ def record(function: Callable[..., Any], model: torch.nn.Module | None, signatur
         captured = CapturedGraph(recorder.graph, recorder.state, outputs)
         captured.mutations = dict(_mutations(recorder, model))
     recorder.graph.output(tuple(o for o in outputs if isinstance(o, torch.fx.Node)))
-    captured.decisions = recorder.decisions
+    needed = [*captured.outputs, *captured.mutations.values()]
+    live = set(live_nodes(recorder.graph, [item for item in needed if isinstance(item, torch.fx.Node)]))
+    captured.decisions = [decision for decision in recorder.decisions if decision.counts(live)]
     return captured
 
 
@@ -110,34 +114,3 @@ def _mutations(recorder: Recorder, model: torch.nn.Module | None) -> Iterator[tu
             node = recorder.node_of(recorder.tensor(tensor))
             if node.op != "get_attr" or node.target != name:
                 yield name, node
-
-
-@contextmanager
-def untouched(model: torch.nn.Module | None) -> Iterator[None]:
-    """Put back whatever the run changes: attributes of modules, random states, the autocast cache."""
-    modules = [] if model is None else list(model.modules())
-    before = [(m, dict(vars(m)), dict(m._buffers), dict(m._parameters)) for m in modules]
-    values = [value for m in modules for name, value in vars(m).items() if name[0] != "_"]
-    lists = [(value, list(value)) for value in values if type(value) is list]
-    mappings = [(value, dict(value)) for value in values if type(value) is dict]
-    states = torch.get_rng_state(), random.getstate()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-        for module, attributes, buffers, parameters in before:
-            _restore(vars(module), attributes)
-            _restore(module._buffers, buffers)
-            _restore(module._parameters, parameters)
-        for mapping, entries in mappings:
-            _restore(mapping, entries)
-        for listed, items in lists:
-            if len(listed) != len(items) or any(a is not b for a, b in zip(listed, items, strict=True)):
-                listed[:] = items
-
-
-def _restore(now: dict[Any, Any], before: Mapping[Any, Any]) -> None:
-    if len(now) != len(before) or any(now.get(key, now) is not value for key, value in before.items()):
-        now.clear()
-        now.update(before)

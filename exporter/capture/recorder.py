@@ -18,11 +18,14 @@ import torch
 from torch import fx
 
 from exporter.capture.data_dependent import (
-    UNBACKED,
     has_mask,
+    is_open_slice,
+    is_unbacked,
     masked_index_outcomes,
+    slice_outcomes,
     unbacked_outcomes,
 )
+from exporter.capture.folding import FOLD_LIMIT, folded
 from exporter.capture.graph import Decision, Source
 from exporter.capture.kernels import Kernels, Outcome, fill
 from exporter.capture.mutation import functional, write_back, written_arguments
@@ -42,7 +45,6 @@ from exporter.errors import CaptureError, DataDependentError
 aten = torch.ops.aten
 
 SAMPLES = 3
-_FOLD_LIMIT = 1024  # elements: constants up to this size are computed while recording
 _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 _OWN = ("/torch/", "/exporter/", "/onnxscript/", "<frozen", "<string>", "/contextlib.py", "/functools.py")
 
@@ -53,9 +55,6 @@ _COPIES = {
     aten.to.dtype, aten.to.dtype_layout, aten.to.device, aten.to.other, aten.type_as.default,
     aten.detach_copy.default, aten.alias_copy.default,
 }  # fmt: skip
-_CREATIONS = {aten.arange.default, aten.arange.start, aten.arange.start_step, aten.zeros.default,
-              aten.ones.default, aten.full.default, aten.scalar_tensor.default, aten.linspace.default,
-              aten.eye.default, aten.eye.m, aten.empty.memory_format}  # fmt: skip
 
 
 class Recorder(DispatchMode):
@@ -112,17 +111,19 @@ class Recorder(DispatchMode):
         kwargs = {name: self._lift(argument, tensors, sizes) for name, argument in kwargs.items()}
         if (folded := self._fold(func, args, kwargs, tensors, sizes)) is not None:
             return folded
-        if func in UNBACKED:
+        if is_unbacked(func):
             outcomes = unbacked_outcomes(self, func, args, kwargs)
         elif has_mask(func, args):
             outcomes = masked_index_outcomes(self, func, args)
+        elif is_open_slice(func, sizes):
+            outcomes = slice_outcomes(self, args)
         else:
             dynamic = bool(sizes) or any(len(tensor.specs) > 1 for tensor in tensors)
             outcomes = [
                 self._kernels.outcome(func, _at(args, i), {k: _at(v, i) for k, v in kwargs.items()})
                 for i in range(SAMPLES if dynamic else 1)
             ]
-        return self._results(func, args, kwargs, tensors, outcomes)
+        return self._results(func, args, kwargs, tensors, sizes, outcomes)
 
     def record(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> fx.Node:
         """Add a node; tensors and sizes among the arguments become their nodes."""
@@ -195,6 +196,11 @@ class Recorder(DispatchMode):
             self.decisions.append(Decision(node, self.source(), fixed=True))
         return node.values[0]
 
+    def fix_count(self, node: SizeNode, parts: Sequence[torch.Tensor]) -> None:
+        """Note that a size is fixed at the example's value, in as many parts as there are."""
+        nodes = tuple(self.node_of(self.tensor(part)) for part in parts)
+        self.decisions.append(Decision(node, self.source(), fixed=True, parts=nodes))
+
     def graph_node(self, node: SizeNode) -> fx.Node:
         """The node that computes a size, added where it is first used."""
         if node.cached is None:
@@ -231,7 +237,7 @@ class Recorder(DispatchMode):
         if tensor.constant is not None:
             return tensor.constant
         node = self.node_of(tensor)
-        if node.op == "get_attr" and tensor.numel() <= _FOLD_LIMIT:
+        if node.op == "get_attr" and tensor.numel() <= FOLD_LIMIT:
             real = self.state[str(node.target)]
             return None if real.is_meta else real.detach().reshape(tuple(tensor.shape))
         return None
@@ -246,9 +252,7 @@ class Recorder(DispatchMode):
         written = [given[name] for name in written_arguments(func) if given.get(name) is not None]
         counterpart = functional(func)
         outs = {argument.name for argument in schema.arguments if argument.is_out}
-        values = self.call(
-            counterpart, args, {name: value for name, value in kwargs.items() if name not in outs}
-        )
+        values = self.call(counterpart, args, {name: value for name, value in kwargs.items() if name not in outs})
         flat = list(values) if isinstance(values, (tuple, list)) else [values]
         targets = [item for entry in written for item in (entry if isinstance(entry, list) else [entry])]
         for target, value in zip(targets, flat, strict=False):
@@ -352,30 +356,15 @@ class Recorder(DispatchMode):
         tensors: list[RecordedTensor], sizes: list[SizeNode],
     ) -> Any:  # fmt: skip
         """The results computed at once, where they are small and depend on no input; else None."""
-        if sizes or torch.Tag.nondeterministic_seeded in func.tags:
+        result = None if sizes else folded(func, args, kwargs, tensors)
+        if result is None:
             return None
-        if tensors:
-            if any(tensor.constant is None for tensor in tensors):
-                return None
-            if sum(tensor.numel() for tensor in tensors) > _FOLD_LIMIT:
-                return None
-        elif func not in _CREATIONS or not _is_small_creation(func, args):
-            return None
-        device = kwargs.get("device") or next((t.device for t in tensors), torch.device("cpu"))
-        real = {name: _real(argument) for name, argument in kwargs.items()}
-        if "device" in real:
-            real["device"] = torch.device("cpu")
-        with outside_modes():
-            result = func(*map(_real, args), **real)
-        results = result if isinstance(result, (list, tuple)) else [result]
-        if any(isinstance(item, torch.Tensor) and item.numel() > _FOLD_LIMIT for item in results):
-            return None
+        device = torch.device(kwargs.get("device") or _device_of(tensors))
         step = ViewStep(func, tuple(args[1:]), dict(kwargs))
         if not isinstance(result, (list, tuple)):
-            return self._constant(result, torch.device(device), tensors, step)
+            return self._constant(result, device, tensors, step)
         return type(result)(
-            self._constant(item, torch.device(device), tensors, replace(step, index=i))
-            for i, item in enumerate(results)
+            self._constant(item, device, tensors, replace(step, index=i)) for i, item in enumerate(result)
         )
 
     def _constant(
@@ -393,10 +382,16 @@ class Recorder(DispatchMode):
 
     def _results(
         self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
-        tensors: list[RecordedTensor], outcomes: Sequence[Outcome],
+        tensors: list[RecordedTensor], sizes: Sequence[SizeNode], outcomes: Sequence[Outcome],
     ) -> Any:  # fmt: skip
         """Record the node and wrap what it returns."""
         specs, template, aliases = outcomes[0]
+        if any(outcome.template != template for outcome in outcomes):
+            raise CaptureError(
+                f"{func}: returns another number of results, or another number, at another size of a dynamic dim",
+                hint="export with that dim static",
+                source=str(self.source() or ""),
+            )
         columns = [_merged([outcome.specs[i] for outcome in outcomes]) for i in range(len(specs))]
         if len(columns) == 1 and (same := self._unchanged(func, tensors, columns[0], aliases[0])) is not None:
             return fill(template, [same])
@@ -404,7 +399,8 @@ class Recorder(DispatchMode):
         device = torch.device(device) if device is not None else _device_of(tensors)
         node = self.record(func, args, kwargs)
         node.meta["specs"] = tuple(columns)
-        if func in UNBACKED or has_mask(func, args) or any("data" in self.node_of(tensor).meta for tensor in tensors):
+        by_values = is_unbacked(func) or has_mask(func, args) or any(size.data for size in sizes)
+        if by_values or any("data" in self.node_of(tensor).meta for tensor in tensors):
             node.meta["data"] = True
         single = type(template) not in (list, tuple)
         wrapped = []
@@ -443,8 +439,13 @@ class Recorder(DispatchMode):
         first = specs[0]
         if len(specs) == 1:
             return RecordedTensor(specs, first.shape, first.stride, device, node, parent, step)
-        shape = tuple(self._size(column, node, axis) for axis, column in enumerate(zip(*(s.shape for s in specs), strict=True)))
-        stride = tuple(self._size(column, node, -1 - axis) for axis, column in enumerate(zip(*(s.stride for s in specs), strict=True)))
+        shape = tuple(
+            self._size(column, node, axis) for axis, column in enumerate(zip(*(s.shape for s in specs), strict=True))
+        )
+        stride = tuple(
+            self._size(column, node, -1 - axis)
+            for axis, column in enumerate(zip(*(s.stride for s in specs), strict=True))
+        )
         self._quiet = True
         try:
             return RecordedTensor(specs, shape, stride, device, node, parent, step)
@@ -517,24 +518,3 @@ def _device_of(tensors: Sequence[RecordedTensor]) -> torch.device:
         if tensor.ndim:
             return tensor.device
     return tensors[0].device if tensors else torch.device("cpu")
-
-
-def _is_small_creation(func: Any, args: Sequence[Any]) -> bool:
-    if func in (aten.arange.default, aten.arange.start, aten.arange.start_step):
-        start, end, step = {1: (0, args[0], 1), 2: (args[0], args[-1], 1)}.get(len(args), args[:3])
-        return abs(end - start) <= _FOLD_LIMIT * abs(step)
-    if func in (aten.eye.default, aten.eye.m):
-        return max(args[:2]) ** 2 <= _FOLD_LIMIT
-    shape = args[0] if args and isinstance(args[0], (list, tuple)) else [args[2]] if func is aten.linspace.default else []
-    count = 1
-    for size in shape:
-        count *= size
-    return count <= _FOLD_LIMIT
-
-
-def _real(argument: Any) -> Any:
-    if type(argument) is RecordedTensor:
-        return argument.constant
-    if type(argument) is list:
-        return [_real(item) for item in argument]
-    return argument

@@ -19,15 +19,28 @@ from torch import fx
 from exporter import structures
 from exporter.capture.graph import Decision
 from exporter.capture.handlers import HANDLERS
-from exporter.capture.record import inputs_of, state_names, untouched
+from exporter.capture.record import inputs_of, state_names
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import above_autograd, compiling
+from exporter.eager import untouched
 from exporter.signature import Signature
 
 _SYMBOLIC = (torch.Tensor, torch.SymInt, torch.SymFloat, torch.SymBool)
 # Functions of sizes alone: C code that takes no proxy by itself.
-_CONSTRUCTORS = ("arange", "zeros", "ones", "full", "empty", "eye", "tensor", "linspace", "rand", "randn", "triu_indices")
+_CONSTRUCTORS = (
+    "arange",
+    "zeros",
+    "ones",
+    "full",
+    "empty",
+    "eye",
+    "tensor",
+    "linspace",
+    "rand",
+    "randn",
+    "triu_indices",
+)
 
 
 class ShapeProxy(fx.Proxy):
@@ -158,7 +171,9 @@ class TracedCall:
         """Run the traced graph."""
         tensors = [leaf for _, leaf in structures.flatten((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         outputs = iter(self.module(*tensors))
-        return structures.rebuild(self.result, (next(outputs) if _is_proxy(leaf) else leaf for _, leaf in structures.flatten(self.result)))
+        return structures.rebuild(
+            self.result, (next(outputs) if _is_proxy(leaf) else leaf for _, leaf in structures.flatten(self.result))
+        )
 
 
 def traced_module(

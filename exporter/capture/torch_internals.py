@@ -28,6 +28,7 @@ from torch.utils._pytree import (
 __all__ = [
     "SUPPORTED_NODES",
     "DispatchMode",
+    "DynamoError",
     "GetAttrKey",
     "KeyEntry",
     "MappingKey",
@@ -49,6 +50,7 @@ __all__ = [
     "same_storage",
     "schema_of",
     "size_from_node",
+    "subscripts",
     "tree_flatten",
     "tree_flatten_with_path",
     "tree_leaves",
@@ -65,6 +67,7 @@ class DispatchMode(TorchDispatchMode):
         return False
 
 
+DynamoError = torch._dynamo.exc.TorchDynamoException
 disabled_torch_function = torch._C._disabled_torch_function_impl
 outside_modes = torch.utils._python_dispatch._disable_current_modes
 
@@ -84,7 +87,8 @@ def new_wrapper(
 
 def replace_tensor(tensor: torch.Tensor, other: torch.Tensor) -> None:
     """Make the Python object `tensor` the tensor that `other` is."""
-    torch.utils.swap_tensors(tensor, other)
+    torch._C._swap_tensor_impl(tensor, other)
+    tensor.__dict__, other.__dict__ = other.__dict__, tensor.__dict__
 
 
 def same_storage(first: torch.Tensor, second: torch.Tensor) -> bool:
@@ -119,7 +123,7 @@ def original_module(model: Any) -> Any:
 
 
 def decomposition_of(overload: Any) -> Callable[..., Any] | None:
-    """torch's decomposition of an overload into others, or None."""
+    """Torch's decomposition of an overload into others, or None."""
     if not isinstance(overload, torch._ops.OpOverload):
         return None
     table = torch._decomp.decomposition_table
@@ -128,9 +132,7 @@ def decomposition_of(overload: Any) -> Callable[..., Any] | None:
     if torch._C._dispatch_has_kernel_for_dispatch_key(overload.name(), "CompositeImplicitAutograd"):
         return overload.decompose
     if torch._C._dispatch_has_kernel_for_dispatch_key(overload.name(), "CompositeExplicitAutograd"):
-        return lambda *args, **kwargs: overload._op_dk(
-            torch._C.DispatchKey.CompositeExplicitAutograd, *args, **kwargs
-        )
+        return lambda *args, **kwargs: overload._op_dk(torch._C.DispatchKey.CompositeExplicitAutograd, *args, **kwargs)
     return None
 
 
@@ -185,6 +187,19 @@ def module_calls(around: Callable[..., Any]) -> Iterator[None]:
         yield
     finally:
         torch.nn.Module.__call__ = original  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def subscripts(getitem: Callable[..., Any], setitem: Callable[..., Any]) -> Iterator[None]:
+    """Send `tensor[index]` through `getitem(original, tensor, index)`, and writes through `setitem`."""
+    read, write = torch.Tensor.__getitem__, torch.Tensor.__setitem__
+    torch.Tensor.__getitem__ = lambda tensor, index: getitem(read, tensor, index)  # type: ignore[method-assign]
+    torch.Tensor.__setitem__ = lambda tensor, index, value: setitem(write, tensor, index, value)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.Tensor.__getitem__ = read  # type: ignore[method-assign]
+        torch.Tensor.__setitem__ = write  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -49,8 +49,7 @@ def run(rewriter: Rewriter) -> int:
     return rewriter.apply(RULES)
 
 
-@dataclass(frozen=True)
-class _Linear:
+class _Linear(NamedTuple):
     """A node that is linear in a constant weight and a constant bias, or none."""
 
     node: ir.Node
@@ -131,8 +130,7 @@ _READERS: dict[str, Callable[[ir.Node, ir.Value, ir.Value | None], _Linear | Non
 _BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
 
-@dataclass(frozen=True)
-class _Effect:
+class _Effect(NamedTuple):
     """What happens to each channel, as tensors of one element or one per channel."""
 
     scale: Callable[[], Array] | None = None
@@ -150,7 +148,7 @@ def _batch_normalization(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
         return None
     found = [constant(value) for value in node.inputs[1:5]]
     known = tuple(tensor for tensor in found if tensor is not None)
-    if len(known) < 4 or any(tensor.shape.numpy() != (linear.channels,) for tensor in known):
+    if len(known) < 4:
         return None
     gain, bias, mean, variance = known
     epsilon = attribute(node, "epsilon", 1e-5)
@@ -237,7 +235,7 @@ def _folded(rewriter: Rewriter, node: ir.Node, linear: _Linear, effect: _Effect)
     if weights is None or steps([weights, biases, *effect.sources]) >= MOST_STEPS:
         return None
     if effect.scale is not None:
-        if not rewriter.affords([weights.nbytes], [weight]):
+        if not rewriter.is_private(weight) and not rewriter.affords([weights.nbytes], []):
             return None
         tensor = LaterTensor(
             functools.partial(_new_weight, linear, weights, effect.scale),

@@ -125,8 +125,8 @@ def _initializers(rewriter: Rewriter, graph: ir.Graph) -> int:
 
 
 def _storage_key(tensor: ir.TensorProtocol) -> Hashable:
-    storage = tensor.raw if isinstance(tensor, ir.Tensor) else tensor
-    return id(storage), tensor.dtype, tuple(tensor.shape)
+    storage = tensor.raw if type(tensor) is ir.Tensor else tensor
+    return id(storage), tensor.dtype, *tensor.shape
 
 
 def _bytes_key(tensor: ir.TensorProtocol) -> Hashable | None:

@@ -40,4 +40,4 @@ class LaterTensor(ir.LazyTensor):
 
 def steps(sources: Iterable[ir.TensorProtocol | None]) -> int:
     """How many computations reading all of these takes."""
-    return sum(source.steps for source in sources if isinstance(source, LaterTensor))
+    return sum(source.steps for source in sources if type(source) is LaterTensor)

@@ -171,7 +171,7 @@ class Rewriter:
         value = ir.Value(
             name=name,
             type=ir.TensorType(tensor.dtype),
-            shape=ir.Shape(tensor.shape.numpy()),
+            shape=_shape_of(tensor),
             const_value=tensor,
         )
         (graph or self.graph).initializers.add(value)
@@ -187,7 +187,7 @@ class Rewriter:
         value = ir.Value(
             name=name,
             type=output.type or ir.TensorType(tensor.dtype),
-            shape=ir.Shape(tensor.shape.numpy()),
+            shape=_shape_of(tensor),
             const_value=tensor,
         )
         _graph_of(node).initializers.add(value)
@@ -312,6 +312,11 @@ class Rewriter:
         for graph, nodes in by_graph.items():
             graph.remove(nodes)
         self._removed.clear()
+
+
+def _shape_of(tensor: ir.TensorProtocol) -> ir.Shape:
+    shape = tensor.shape
+    return shape if isinstance(shape, ir.Shape) else ir.Shape(shape.numpy())
 
 
 def _graph_of(node: ir.Node) -> ir.Graph:

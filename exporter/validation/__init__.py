@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import onnx_ir as ir
 import torch
+from onnxruntime import InferenceSession
 
-from exporter import structures
+from exporter import eager, structures
 from exporter.errors import InputError, ValidationError
 from exporter.signature import is_value
 from exporter.validation import inputs as make
-from exporter.validation.comparison import Difference, compare
+from exporter.validation.comparison import Difference, compare, tolerance_of
 from exporter.validation.providers import is_available, provider_name
 from exporter.validation.runtime import run, session_of
+from exporter.validation.shadow import has_bfloat16, shadow
 
 if TYPE_CHECKING:
     from exporter.program import Program
@@ -120,6 +122,7 @@ def validate_program(
         InputError: a provider has an unknown name, or is not here and required.
     """
     calls = list(_calls(program, inputs, sizes))
+    tolerance = tolerance or tolerance_of(program.model) or None
     expected = [_eager(program, leaves) for _, leaves in calls]
     results = []
     for name in providers:
@@ -159,7 +162,7 @@ class _Expected:
 def _eager(program: Program, leaves: Sequence[Any]) -> _Expected:
     """What eager gives, and whether it gives another thing with another seed."""
     try:
-        with _untouched_state(program.reference), torch.no_grad():
+        with eager.untouched_values(program.reference):
             outputs = _call(program, leaves, seed=0)
             random = _is_random(program) and not all(
                 compare("", a, b).problem == "" for a, b in zip(outputs, _call(program, leaves, seed=1), strict=True)
@@ -171,10 +174,8 @@ def _eager(program: Program, leaves: Sequence[Any]) -> _Expected:
 
 def _call(program: Program, leaves: Sequence[Any], seed: int) -> list[torch.Tensor]:
     torch.manual_seed(seed)
-    copies = [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
-    args, kwargs = program.signature.unflatten(copies)
-    function: Callable[..., Any] = program.reference
-    found = [leaf for _, leaf in structures.flatten(function(*args, **kwargs)) if is_value(leaf)]
+    result = eager.call(program.reference, program.signature, leaves)
+    found = [leaf for _, leaf in structures.flatten(result) if is_value(leaf)]
     results = [torch.as_tensor(leaf).detach().clone() for leaf in found]
     return [torch.view_as_real(r.resolve_conj()) if r.is_complex() else r for r in results]
 
@@ -182,7 +183,8 @@ def _call(program: Program, leaves: Sequence[Any], seed: int) -> list[torch.Tens
 def _is_random(program: Program) -> bool:
     """Whether the model draws random numbers, by the ops that it has."""
     return any(
-        node.op_type.startswith(("Random", "Multinomial", "Bernoulli", "Dropout")) for node in program.model.graph.all_nodes()
+        node.op_type.startswith(("Random", "Multinomial", "Bernoulli", "Dropout"))
+        for node in program.model.graph.all_nodes()
     )
 
 
@@ -191,19 +193,20 @@ def _on_provider(
     calls: Sequence[tuple[str, list[Any]]], expected: Sequence[_Expected], tolerance: float | None,
 ) -> ProviderResult:  # fmt: skip
     try:
-        session = session_of(program.model, full, options)
+        session, note = _session(program.model, full, options)
     except Exception as error:
         return ProviderResult(name, LOAD, _first_line(error))
-    result = ProviderResult(name, PASSED)
+    result = ProviderResult(name, PASSED, note)
     for (described, leaves), want in zip(calls, expected, strict=True):
         if want.error:
             continue
         try:
-            got = run(session, [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)])
+            tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+            got = run(session, [t.float() if note and t.dtype == torch.bfloat16 else t for t in tensors])
         except Exception as error:
             return ProviderResult(name, RUN, f"{described}: {_first_line(error)}", result.runs)
         differences = tuple(
-            compare(output, a, b, tolerance=tolerance, values=not want.random)
+            compare(output, a, b.to(a.dtype) if note else b, tolerance=tolerance, values=not want.random)
             for output, a, b in zip(program.signature.output_names, want.outputs, got, strict=False)
         )
         result.runs.append(Run(described, differences))
@@ -211,19 +214,14 @@ def _on_provider(
     return ProviderResult(name, DIFFERS, problem, result.runs) if problem else result
 
 
-@contextlib.contextmanager
-def _untouched_state(reference: Any) -> Iterator[None]:
-    """Put buffers and the random state back as they were."""
-    buffers = dict(reference.named_buffers()) if isinstance(reference, torch.nn.Module) else {}
-    before = {name: buffer.clone() for name, buffer in buffers.items()}
-    state = torch.get_rng_state()
+def _session(model: ir.Model, full: str, options: Mapping[str, Any] | None) -> tuple[InferenceSession, str]:
+    """A session and "", or that of a float32 shadow and a note, where the provider has no bfloat16 kernels."""
     try:
-        yield
-    finally:
-        torch.set_rng_state(state)
-        with torch.no_grad():
-            for name, buffer in buffers.items():
-                buffer.copy_(before[name])
+        return session_of(model, full, options), ""
+    except Exception as error:
+        if "NOT_IMPLEMENTED" not in str(error) or not has_bfloat16(model):
+            raise
+        return session_of(shadow(model), full, options), f"in float32: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import onnx_ir as ir
 import torch
 
 # What of an output's scale two runtimes may differ by, by the coarsest dtype that took part.
@@ -29,6 +30,15 @@ class Difference:
     outside: float = 0.0
     where: tuple[int, ...] = ()
     problem: str = ""
+
+
+def tolerance_of(model: ir.Model) -> float:
+    """The tolerance of the coarsest dtype that a model computes in."""
+    found = {output.dtype for node in model.graph.all_nodes() for output in node.outputs}
+    return max((TOLERANCES[dtype] for onnx, dtype in _COARSE.items() if onnx in found), default=0.0)
+
+
+_COARSE = {ir.DataType.BFLOAT16: torch.bfloat16, ir.DataType.FLOAT16: torch.float16}
 
 
 def compare(

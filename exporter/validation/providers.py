@@ -22,16 +22,14 @@ PROVIDERS = {
 
 
 def provider_name(name: str) -> str:
-    """onnxruntime's name of a provider.
+    """Onnxruntime's name of a provider.
 
     Raises:
         InputError: there is none of that name.
     """
     full = PROVIDERS.get(name.lower(), name)
     if full not in onnxruntime.get_all_providers():
-        raise InputError(
-            f"providers: onnxruntime knows no {name!r}", hint=f"choose from {', '.join(PROVIDERS)}"
-        )
+        raise InputError(f"providers: onnxruntime knows no {name!r}", hint=f"choose from {', '.join(PROVIDERS)}")
     return full
 
 

@@ -32,9 +32,7 @@ def if_(call: Call) -> Types:
     then_types = call.run(then, (), decided and chosen == (False,))
     else_types = call.run(other, (), decided and chosen == (True,))
     if len(then_types) != len(else_types):
-        call.fail(
-            "both branches must have as many outputs", f"{len(then_types)}, {len(else_types)}"
-        )
+        call.fail("both branches must have as many outputs", f"{len(then_types)}, {len(else_types)}")
     if decided:
         return then_types if chosen == (True,) else else_types
     return tuple(_either(call, a, b) for a, b in zip(then_types, else_types, strict=True))
@@ -81,9 +79,7 @@ def _carried(
     return state, results
 
 
-def _wider(
-    call: Call, before: Type | None, after: Type | None, attempt: int, widened: set[Dim]
-) -> Type | None:
+def _wider(call: Call, before: Type | None, after: Type | None, attempt: int, widened: set[Dim]) -> Type | None:
     """A type that holds both; `before` itself where that does."""
     if before is None or after is None:
         return before
@@ -94,9 +90,7 @@ def _wider(
     return before
 
 
-def _wider_tensor(
-    call: Call, before: TensorType, after: TensorType, attempt: int, widened: set[Dim]
-) -> TensorType:
+def _wider_tensor(call: Call, before: TensorType, after: TensorType, attempt: int, widened: set[Dim]) -> TensorType:
     if before.dtype is not after.dtype:
         if ir.DataType.UNDEFINED not in (before.dtype, after.dtype):
             call.fail("what a body carries on must keep its element type", f"{before}, {after}")
@@ -129,9 +123,7 @@ def _changes(before: Sequence[Size], after: Sequence[Size], widened: set[Dim]) -
     ]
 
 
-def _wider_sequence(
-    call: Call, before: SequenceType, after: SequenceType, attempt: int
-) -> SequenceType:
+def _wider_sequence(call: Call, before: SequenceType, after: SequenceType, attempt: int) -> SequenceType:
     """A sequence whose elements come from any round, so that their symbols may all differ."""
     if before.length is None and before.element is None:
         return before
@@ -243,9 +235,7 @@ def scan(call: Call) -> Types:
     return (*state, *_stacked(call, results[count:], trips, lead=0))
 
 
-def _stacked(
-    call: Call, results: Sequence[Type | None], steps: Size, *, lead: int
-) -> list[Type | None]:
+def _stacked(call: Call, results: Sequence[Type | None], steps: Size, *, lead: int) -> list[Type | None]:
     """Each step's outputs with an axis for the steps."""
     axes = call.attribute("scan_output_axes") or (0,) * len(results)
     stacked: list[Type | None] = []
@@ -279,9 +269,7 @@ def batched_scan(call: Call) -> Types:
         inner.append(TensorType(x.dtype, x.shape[1 if place < count else 2 :]))
     if batch is None or steps is None:
         raise NotTyped
-    state, results = _carried(
-        call, inner[:count], lambda state: call.run(body, (*state, *inner[count:]), False)
-    )
+    state, results = _carried(call, inner[:count], lambda state: call.run(body, (*state, *inner[count:]), False))
     lead = (batch,)
     outputs: list[Type | None] = [
         TensorType(item.dtype, None if item.shape is None else lead + item.shape)

@@ -87,8 +87,7 @@ def gather_nd(call: Call) -> Types:
     if batch + depth > len(x.shape):
         call.fail("batch_dims + indices.shape[-1] must be at most the rank of data", batch + depth)
     lead = tuple(
-        unified(call, a, b, "batch sizes")
-        for a, b in zip(x.shape[:batch], indices.shape[:batch], strict=True)
+        unified(call, a, b, "batch sizes") for a, b in zip(x.shape[:batch], indices.shape[:batch], strict=True)
     )
     dims = lead + indices.shape[batch:-1] + x.shape[batch + depth :]
     return (TensorType(x.dtype, dims),)

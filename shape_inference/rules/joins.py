@@ -32,9 +32,7 @@ def concat(call: Call) -> Types:
     for dims in shapes:
         if len(dims) != rank:
             call.fail("inputs must have one rank", [len(dims) for dims in shapes])
-    axis = call.axis(
-        call.required("axis") if call.version >= 4 else call.attribute("axis", 1), rank
-    )
+    axis = call.axis(call.required("axis") if call.version >= 4 else call.attribute("axis", 1), rank)
     result = list(shapes[0])
     total: Size = 0
     for dims in shapes:
@@ -199,9 +197,7 @@ _FAR = 2**31 - 1
 def _cut(call: Call, dim: Size, start: Any, end: Any, step: int) -> Size:
     """The length of start:end:step of an axis."""
     if isinstance(dim, int) and isinstance(start, int) and isinstance(end, int):
-        return len(
-            range(*slice(start, None if step < 0 and end < -dim else end, step).indices(dim))
-        )
+        return len(range(*slice(start, None if step < 0 and end < -dim else end, step).indices(dim)))
     if step > 0:
         low, high = _clamped(call, start, dim, 0, dim), _clamped(call, end, dim, 0, dim)
         if low is None or high is None:
@@ -259,11 +255,7 @@ def pad(call: Call) -> Types:
         if isinstance(dims[axis], int) and dims[axis] < 0:  # type: ignore[operator]  # its class was compared
             call.fail("pads must leave no negative size", list(given))
     content = None
-    if (
-        len(dims) == 1
-        and x.content is not None
-        and call.attribute("mode", "constant") == "constant"
-    ):
+    if len(dims) == 1 and x.content is not None and call.attribute("mode", "constant") == "constant":
         content = _padded(call, x, given, dims[0])
     return (TensorType(x.dtype, tuple(dims), content),)
 

@@ -105,9 +105,7 @@ def _copied(call: Call, x: TensorType, axis: int, wanted: Shape) -> Size:
     return x.shape[axis]
 
 
-def _inferred(
-    call: Call, source: Shape | None, dims: list[Size], rest: int, copied: list[int]
-) -> Size:
+def _inferred(call: Call, source: Shape | None, dims: list[Size], rest: int, copied: list[int]) -> Size:
     """The dim of a -1: what is in the source and in no other dim."""
     if source is None:
         return call.fresh("reshape")

@@ -27,9 +27,7 @@ def qattention(call: Call) -> Types:
     return _projected(call, x, weights, call.tensor(3).dtype, past=8, widths=None)
 
 
-def _projected(
-    call: Call, x: TensorType, weights: TensorType, dtype: ir.DataType, past: int, widths: object
-) -> Types:
+def _projected(call: Call, x: TensorType, weights: TensorType, dtype: ir.DataType, past: int, widths: object) -> Types:
     if x.shape is None or weights.shape is None:
         return TensorType(dtype, call.unknown_shape(3, "attention")), TensorType(dtype, None)
     if len(x.shape) != 3:

@@ -142,9 +142,7 @@ def qlinear_where(call: Call) -> Types:
 def qlinear_concat(call: Call) -> Types:
     """Put quantized tensors side by side: scale, zero, then X, scale, zero each."""
     tensors = [call.inputs[index] for index in range(2, len(call.inputs), 3)]
-    return joins.concat(
-        Call(call.op_type, _MS, 13, tensors, call.attributes, 1, call.fresh, call.run)
-    )
+    return joins.concat(Call(call.op_type, _MS, 13, tensors, call.attributes, 1, call.fresh, call.run))
 
 
 @infers("QLinearReduceMean", domain=_MS)

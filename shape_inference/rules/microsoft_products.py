@@ -249,11 +249,7 @@ def expand_dims(call: Call) -> Types:
     x, axis = call.tensor(0), call.integers(1)
     if x.shape is None or axis is None:
         known = x.shape is not None
-        return (
-            TensorType(
-                x.dtype, call.unknown_shape(len(x.shape or ()) + 1, "dim") if known else None
-            ),
-        )
+        return (TensorType(x.dtype, call.unknown_shape(len(x.shape or ()) + 1, "dim") if known else None),)
     place = call.axis(axis[0], len(x.shape) + 1)
     return (TensorType(x.dtype, (*x.shape[:place], 1, *x.shape[place:])),)
 
@@ -310,9 +306,7 @@ def conv_transpose_with_dynamic_pads(call: Call) -> Types:
         rank = None if x.shape is None else len(x.shape)
         return (TensorType(x.dtype, None if rank is None else call.unknown_shape(rank, "conv")),)
     attributes = {**call.attributes, "pads": pads}
-    return conv_transpose(
-        Call("ConvTranspose", "", 11, (x, w), attributes, 1, call.fresh, call.run)
-    )
+    return conv_transpose(Call("ConvTranspose", "", 11, (x, w), attributes, 1, call.fresh, call.run))
 
 
 @infers("Tokenizer", domain=_MS)

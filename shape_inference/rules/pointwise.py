@@ -89,10 +89,7 @@ def _stored(content: Content | None, dtype: ir.DataType) -> Content | None:
     if dtype == ir.DataType.FLOAT:
         try:
             return tuple(
-                [
-                    item if isinstance(item, Dim) else struct.unpack("f", struct.pack("f", item))[0]
-                    for item in content
-                ]
+                [item if isinstance(item, Dim) else struct.unpack("f", struct.pack("f", item))[0] for item in content]
             )
         except OverflowError:
             return None
@@ -237,7 +234,7 @@ def mod(call: Call) -> Types:
 
 
 @infers("Pow")
-def pow(call: Call) -> Types:  # noqa: A001  # named as the op
+def pow(call: Call) -> Types:  # named as the op
     """Raise to a power that may have another type: [*A], [*B] -> broadcast, the first's type."""
     a, b = call.tensor(0), call.tensor(1)
     shape = broadcast(call, a.shape, b.shape)

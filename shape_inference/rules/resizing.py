@@ -71,9 +71,7 @@ def _given(call: Call, index: int) -> bool:
     return tensor is not None and tensor.shape != (0,)
 
 
-def _scaled(
-    call: Call, x: TensorType, scales: Content | None, roi: Content | None = None
-) -> tuple[Size, ...] | None:
+def _scaled(call: Call, x: TensorType, scales: Content | None, roi: Content | None = None) -> tuple[Size, ...] | None:
     if x.shape is None:
         return None
     if scales is None:

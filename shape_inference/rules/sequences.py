@@ -208,9 +208,7 @@ def sequence_map(call: Call) -> Types:
     return tuple(
         None
         if result is None
-        else SequenceType(
-            without_content(result), first.length, frozenset(symbols_in(result) - steady)
-        )
+        else SequenceType(without_content(result), first.length, frozenset(symbols_in(result) - steady))
         for result in results
     )
 

@@ -1,0 +1,399 @@
+"""Interpolation: Resize with torch's own scale factors and rounding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.dtypes import is_integer
+from aten_lowering.errors import UnsupportedArgument
+from aten_lowering.registry import lowers
+from aten_lowering.windows import float_kernel, scaled_range, weighted_sums
+from shape_inference import Size, TensorType, same
+
+aten = torch.ops.aten
+
+_NATIVE = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16})
+_HALVES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+
+
+class _Mode(NamedTuple):
+    """How samples are taken: ONNX's mode, its attributes, and the reach of its filter."""
+
+    name: str
+    reach: int = 1
+    exact: bool = False
+    antialias: bool = False
+
+
+_NEAREST, _EXACT = _Mode("nearest"), _Mode("nearest", exact=True)
+_LINEAR, _CUBIC = _Mode("linear", 2), _Mode("cubic", 4)
+_LINEAR_AA, _CUBIC_AA = _Mode("linear", 2, antialias=True), _Mode("cubic", 4, antialias=True)
+_LANCZOS_AA = _Mode("lanczos", 6, antialias=True)
+
+_NEAREST_VEC: dict[Any, _Mode] = {
+    aten.upsample_nearest1d.vec: _NEAREST,
+    aten.upsample_nearest2d.vec: _NEAREST,
+    aten.upsample_nearest3d.vec: _NEAREST,
+    aten._upsample_nearest_exact1d.vec: _EXACT,
+    aten._upsample_nearest_exact2d.vec: _EXACT,
+    aten._upsample_nearest_exact3d.vec: _EXACT,
+}
+_FILTERED_VEC: dict[Any, _Mode] = {
+    aten.upsample_linear1d.vec: _LINEAR,
+    aten.upsample_bilinear2d.vec: _LINEAR,
+    aten.upsample_trilinear3d.vec: _LINEAR,
+    aten.upsample_bicubic2d.vec: _CUBIC,
+    aten._upsample_bilinear2d_aa.vec: _LINEAR_AA,
+    aten._upsample_bicubic2d_aa.vec: _CUBIC_AA,
+    aten._upsample_lanczos2d_aa.vec: _LANCZOS_AA,
+}
+_NEAREST_1D: dict[Any, _Mode] = {
+    aten.upsample_nearest1d.default: _NEAREST, aten._upsample_nearest_exact1d.default: _EXACT
+}  # fmt: skip
+_NEAREST_2D: dict[Any, _Mode] = {
+    aten.upsample_nearest2d.default: _NEAREST, aten._upsample_nearest_exact2d.default: _EXACT
+}  # fmt: skip
+_NEAREST_3D: dict[Any, _Mode] = {
+    aten.upsample_nearest3d.default: _NEAREST, aten._upsample_nearest_exact3d.default: _EXACT
+}  # fmt: skip
+_FILTERED_2D: dict[Any, _Mode] = {
+    aten.upsample_bilinear2d.default: _LINEAR,
+    aten.upsample_bicubic2d.default: _CUBIC,
+    aten._upsample_bilinear2d_aa.default: _LINEAR_AA,
+    aten._upsample_bicubic2d_aa.default: _CUBIC_AA,
+    aten._upsample_lanczos2d_aa.default: _LANCZOS_AA,
+}
+
+Scales = Sequence[float | None] | None
+
+
+def _nearest_vec(mode: _Mode) -> Callable[..., Value]:
+    def upsample_nearest(
+        op: Builder, input: Value, output_size: Sequence[Size] | None, scale_factors: Sequence[float] | None
+    ) -> Value:
+        """[N, C, *S] -> [N, C, *S'], the sizes given or floor(S * scale)."""
+        return _resized(op, input, mode, output_size, scale_factors, False)
+
+    return upsample_nearest
+
+
+def _filtered_vec(mode: _Mode) -> Callable[..., Value]:
+    def upsample(
+        op: Builder, input: Value, output_size: Sequence[Size] | None, align_corners: bool,
+        scale_factors: Sequence[float] | None,
+    ) -> Value:  # fmt: skip
+        """[N, C, *S] -> [N, C, *S'], the sizes given or floor(S * scale)."""
+        return _resized(op, input, mode, output_size, scale_factors, align_corners)
+
+    return upsample
+
+
+def _nearest_1d(mode: _Mode) -> Callable[..., Value]:
+    def upsample_nearest1d(op: Builder, self: Value, output_size: Sequence[Size], scales: float | None) -> Value:
+        """[N, C, L] -> [N, C, L']."""
+        return _resized(op, self, mode, output_size, [scales], False)
+
+    return upsample_nearest1d
+
+
+def _nearest_2d(mode: _Mode) -> Callable[..., Value]:
+    def upsample_nearest2d(
+        op: Builder, self: Value, output_size: Sequence[Size], scales_h: float | None, scales_w: float | None
+    ) -> Value:
+        """[N, C, H, W] -> [N, C, H', W']."""
+        return _resized(op, self, mode, output_size, [scales_h, scales_w], False)
+
+    return upsample_nearest2d
+
+
+def _nearest_3d(mode: _Mode) -> Callable[..., Value]:
+    def upsample_nearest3d(
+        op: Builder, self: Value, output_size: Sequence[Size], scales_d: float | None, scales_h: float | None,
+        scales_w: float | None,
+    ) -> Value:  # fmt: skip
+        """[N, C, D, H, W] -> [N, C, D', H', W']."""
+        return _resized(op, self, mode, output_size, [scales_d, scales_h, scales_w], False)
+
+    return upsample_nearest3d
+
+
+def _filtered_2d(mode: _Mode) -> Callable[..., Value]:
+    def upsample2d(
+        op: Builder, self: Value, output_size: Sequence[Size], align_corners: bool, scales_h: float | None,
+        scales_w: float | None,
+    ) -> Value:  # fmt: skip
+        """[N, C, H, W] -> [N, C, H', W']."""
+        return _resized(op, self, mode, output_size, [scales_h, scales_w], align_corners)
+
+    return upsample2d
+
+
+_MAKERS = [
+    (_NEAREST_VEC, _nearest_vec),
+    (_FILTERED_VEC, _filtered_vec),
+    (_NEAREST_1D, _nearest_1d),
+    (_NEAREST_2D, _nearest_2d),
+    (_NEAREST_3D, _nearest_3d),
+    (_FILTERED_2D, _filtered_2d),
+]
+for _table, _maker in _MAKERS:
+    for _overload, _mode in _table.items():
+        lowers(_overload)(_maker(_mode))
+
+
+@lowers(aten.upsample_linear1d.default)
+def upsample_linear1d(
+    op: Builder, self: Value, output_size: Sequence[Size], align_corners: bool, scales: float | None
+) -> Value:
+    """[N, C, L] -> [N, C, L']."""
+    return _resized(op, self, _LINEAR, output_size, [scales], align_corners)
+
+
+@lowers(aten.upsample_trilinear3d.default)
+def upsample_trilinear3d(
+    op: Builder, self: Value, output_size: Sequence[Size], align_corners: bool, scales_d: float | None,
+    scales_h: float | None, scales_w: float | None,
+) -> Value:  # fmt: skip
+    """[N, C, D, H, W] -> [N, C, D', H', W']."""
+    return _resized(op, self, _LINEAR, output_size, [scales_d, scales_h, scales_w], align_corners)
+
+
+class _Axis(NamedTuple):
+    """One axis: its size, the size wanted, and the scale factor that was given, or None."""
+
+    size: Size
+    wanted: Size
+    scale: float | None
+
+    @property
+    def stays(self) -> bool:
+        return same(self.size, self.wanted) is True and self.scale in (None, 1.0)
+
+    @property
+    def is_static(self) -> bool:
+        return type(self.size) is int and type(self.wanted) is int
+
+    def step(self, align_corners: bool) -> float:
+        """How far apart in the input two neighbours of the output lie, as torch computes it."""
+        size, wanted = int(self.size), int(self.wanted)  # type: ignore[arg-type]  # asked of static axes alone
+        if align_corners:
+            return (size - 1) / (wanted - 1) if wanted > 1 else 0.0
+        return 1.0 / self.scale if self.scale else size / wanted
+
+
+def _resized(
+    op: Builder, x: Value, mode: _Mode, output_size: Sequence[Size] | None, scales: Scales, align_corners: bool
+) -> Value:
+    """Resize the axes behind the first two.
+
+    Where torch and the runtime would round a sample's place differently, or the runtime has no kernel for
+    the dtype, elements are gathered (nearest) or weighted by a constant matrix an axis (the filters).
+    """
+    axes = _axes(dims(x)[2:], output_size, scales)
+    if all(axis.stays for axis in axes):
+        return x
+    kind = dtype(x)
+    static = all(axis.is_static for axis in axes)
+    if mode.name == "nearest":
+        if kind not in _NATIVE or (static and not all(_agrees(axis, mode.exact) for axis in axes)):
+            return _gathered(op, x, axes, mode.exact)
+        return _native(op, x, mode, axes, align_corners)
+    if is_integer(kind):
+        result = _resized(op, op.cast(x, ir.DataType.FLOAT), mode, output_size, scales, align_corners)
+        return op.cast(op.Clip(op.Round(result), 0.0, 255.0), kind)
+    wide = ir.DataType.DOUBLE if kind == ir.DataType.DOUBLE and static else ir.DataType.FLOAT
+    x = x if kind in _NATIVE and not (mode.antialias and kind in _HALVES) else op.cast(x, wide)
+    if static and (dtype(x) not in _NATIVE or not _is_native(mode, axes, align_corners)):
+        return op.cast(_weighted(op, x, mode, axes, align_corners), kind)
+    if mode.name == "lanczos" or (mode.antialias and align_corners):
+        raise UnsupportedArgument(
+            f"aten._upsample_{mode.name}_aa: sizes must be static with {mode.name}, align_corners={align_corners}",
+            hint="use bilinear or bicubic antialiasing without align_corners, or static sizes",
+        )
+    return op.cast(_native(op, x, mode, axes, align_corners), kind)
+
+
+def _axes(sizes: Sequence[Size], wanted: Sequence[Size] | None, scales: Scales) -> list[_Axis]:
+    factors: Sequence[float | None] = [scale or None for scale in scales] if scales else [None] * len(sizes)
+    if wanted is None:
+        wanted = [_times(size, scale) for size, scale in zip(sizes, factors, strict=True)]
+    return [_Axis(*axis) for axis in zip(sizes, wanted, factors, strict=True)]
+
+
+def _times(size: Size, scale: float | None) -> Size:
+    """floor(size * scale), in double precision as torch computes it; exactly, for a symbolic size."""
+    if scale is None:
+        return size
+    if type(size) is int:
+        return int(size * scale)
+    fraction = Fraction(scale).limit_denominator(1 << 16)
+    return size * fraction.numerator // fraction.denominator
+
+
+def _is_native(mode: _Mode, axes: Sequence[_Axis], align_corners: bool) -> bool:
+    """Whether Resize does the same, for static sizes."""
+    if mode.name == "lanczos" or (mode.antialias and align_corners):
+        return False
+    return all(axis.scale is None or math.floor(_resize_length(axis)) == axis.wanted for axis in axes)
+
+
+def _resize_length(axis: _Axis) -> np.float32:
+    return np.float32(axis.size) * np.float32(axis.scale)  # type: ignore[arg-type]
+
+
+def _native(op: Builder, x: Value, mode: _Mode, axes: Sequence[_Axis], align_corners: bool) -> Value:
+    attributes: dict[str, Any] = {"mode": mode.name}
+    if mode.name == "nearest":
+        attributes["coordinate_transformation_mode"] = "half_pixel" if mode.exact else "asymmetric"
+        attributes["nearest_mode"] = "round_prefer_ceil" if mode.exact else "floor"
+    elif align_corners:
+        attributes["coordinate_transformation_mode"] = "align_corners"
+    if mode.name == "cubic":
+        attributes["cubic_coeff_a"] = -0.5 if mode.antialias else -0.75
+    if mode.antialias:
+        attributes |= {"antialias": 1, "exclude_outside": 1}
+    kind = dtype(x)
+    x = op.cast(x, float_kernel(kind))
+    factors = [_exact_factor(axis) for axis in axes]
+    if None not in factors:
+        result = op.Resize(x, None, [1.0, 1.0, *factors], **attributes)
+    elif op.opset_version >= 18:
+        sizes = op.shape([axis.wanted for axis in axes])
+        result = op.Resize(x, None, None, sizes, axes=list(range(2, rank(x))), **attributes)
+    else:
+        sizes = op.shape([*dims(x)[:2], *(axis.wanted for axis in axes)])
+        result = op.Resize(x, None, None, sizes, **attributes)
+    return _shaped(op, op.cast(result, kind), axes)
+
+
+def _exact_factor(axis: _Axis) -> float | None:
+    """The factor by which Resize comes to the size wanted, or None where only the size itself says it."""
+    if axis.scale is not None:
+        return axis.scale
+    if not axis.is_static:
+        factor = axis.wanted // axis.size if type(axis.size) is not int else None
+        return float(factor) if type(factor) is int and same(axis.size * factor, axis.wanted) is True else None
+    scale = np.float32(axis.wanted) / np.float32(axis.size)
+    return float(scale) if math.floor(np.float32(axis.size) * scale) == axis.wanted else None
+
+
+def _shaped(op: Builder, result: Value, axes: Sequence[_Axis]) -> Value:
+    """The result, with the sizes by their formulas."""
+    sizes = (*dims(result)[:2], *(axis.wanted for axis in axes))
+    if dims(result) != sizes:
+        op.set_type(result, TensorType(dtype(result), sizes))
+    return result
+
+
+# Samples by their places.
+
+
+def _nearest_places(axis: _Axis, exact: bool) -> np.ndarray:
+    """Which element torch takes for each of the output, computed in float32 as torch does."""
+    size, wanted = int(axis.size), int(axis.wanted)  # type: ignore[arg-type]  # asked of static axes alone
+    spots = np.arange(wanted)
+    if wanted == size:
+        return spots
+    if wanted == 2 * size:
+        return spots >> 1
+    step = np.float32(1.0 / axis.scale) if axis.scale else np.float32(size) / np.float32(wanted)
+    moved = (spots.astype(np.float32) + np.float32(0.5 if exact else 0)) * step
+    return np.minimum(np.floor(moved).astype(np.int64), size - 1)
+
+
+def _agrees(axis: _Axis, exact: bool) -> bool:
+    """Whether Resize takes the same elements: it divides by the scale, where torch multiplies by 1/scale."""
+    factor = _exact_factor(axis)
+    if axis.scale is not None and math.floor(_resize_length(axis)) != axis.wanted:
+        return False
+    size, wanted = int(axis.size), int(axis.wanted)  # type: ignore[arg-type]  # asked of static axes alone
+    scale = np.float32(factor) if factor is not None else np.float32(wanted) / np.float32(size)
+    spots = np.arange(wanted, dtype=np.float32)
+    half = np.float32(0.5)
+    places = np.floor((spots + half) / scale - half + half) if exact else np.floor(spots / scale)
+    return np.array_equal(np.clip(places, 0, size - 1).astype(np.int64), _nearest_places(axis, exact))
+
+
+def _gathered(op: Builder, x: Value, axes: Sequence[_Axis], exact: bool) -> Value:
+    for i, axis in enumerate(axes):
+        if axis.stays:
+            continue
+        if axis.is_static:
+            places = op.constant(_nearest_places(axis, exact))
+        else:
+            places = _symbolic_places(op, axis, exact)
+        x = op.Gather(x, places, axis=2 + i)
+    return x
+
+
+def _symbolic_places(op: Builder, axis: _Axis, exact: bool) -> Value:
+    spots = op.cast(scaled_range(op, axis.wanted, 1), ir.DataType.FLOAT)
+    if exact:
+        spots = op.Add(spots, 0.5)
+    if axis.scale:
+        moved = op.Mul(spots, 1.0 / axis.scale)
+    else:
+        step = op.Div(op.scalar(axis.size, ir.DataType.FLOAT), op.scalar(axis.wanted, ir.DataType.FLOAT))
+        moved = op.Mul(spots, step)
+    return op.Min(op.cast(op.Floor(moved), ir.DataType.INT64), op.scalar(axis.size - 1))
+
+
+# Samples by constant weights.
+
+
+def _weighted(op: Builder, x: Value, mode: _Mode, axes: Sequence[_Axis], align_corners: bool) -> Value:
+    for i, axis in enumerate(axes):
+        if not axis.stays:
+            table = _filter_weights(mode, axis, align_corners)
+            x = weighted_sums(op, x, 2 + i, op.constant(table, x.dtype))
+    return x
+
+
+def _filter_weights(mode: _Mode, axis: _Axis, align_corners: bool) -> np.ndarray:
+    """What each element counts in each of the output: [S', S]."""
+    size, wanted = int(axis.size), int(axis.wanted)  # type: ignore[arg-type]  # asked of static axes alone
+    step = axis.step(align_corners)
+    table = np.zeros((wanted, size))
+    for row, weights in enumerate(table):
+        if mode.antialias:
+            stretch = max(step, 1.0)
+            center, support = step * (row + 0.5), mode.reach * 0.5 * stretch
+            first, last = max(int(center - support + 0.5), 0), min(int(center + support + 0.5), size)
+            taps = np.arange(first, last)
+            values = _FILTERS[mode.name](np.abs(taps - center + 0.5) / stretch, -0.5)
+            weights[taps] = values / values.sum()
+            continue
+        place = row * step if align_corners else step * (row + 0.5) - 0.5
+        place = max(place, 0.0) if mode.name == "linear" else place
+        taps = math.floor(place) + np.arange(mode.reach) - mode.reach // 2 + 1
+        values = _FILTERS[mode.name](np.abs(taps - place), -0.75)
+        np.add.at(weights, np.clip(taps, 0, size - 1), values)
+    return table
+
+
+def _linear(distance: np.ndarray, a: float) -> np.ndarray:
+    return np.maximum(1 - distance, 0)
+
+
+def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
+    """Keys' cubic convolution."""
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = ((distance - 5) * distance + 8) * distance * a - 4 * a
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0))
+
+
+def _lanczos(distance: np.ndarray, a: float) -> np.ndarray:
+    return np.where(distance < 3, np.sinc(distance) * np.sinc(distance / 3), 0)
+
+
+_FILTERS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "linear": _linear, "cubic": _cubic, "lanczos": _lanczos
+}  # fmt: skip

@@ -1,0 +1,106 @@
+"""`x[i]` and `x[i] = y` where torch itself would ask for the number behind a symbolic index.
+
+torch takes a symbolic size or a tensor of rank 0 among indices for a number at once.  Here each such
+index becomes a call of its own: select, slice, or a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from exporter.capture.tensors import RecordedTensor
+
+aten = torch.ops.aten
+
+
+def getitem(original: Callable[..., Any], tensor: torch.Tensor, index: Any) -> Any:
+    """`tensor[index]`."""
+    if not _is_symbolic(index):
+        return original(tensor, index)
+    view, indices = _view(tensor, index)
+    return aten.index.Tensor(view, indices) if indices else view
+
+
+def setitem(original: Callable[..., Any], tensor: torch.Tensor, index: Any, value: Any) -> None:
+    """`tensor[index] = value`."""
+    if not _is_symbolic(index):
+        original(tensor, index, value)
+        return
+    view, indices = _view(tensor, index)
+    if not isinstance(value, torch.Tensor):
+        value = torch.full((), value, dtype=tensor.dtype, device=tensor.device)
+    if indices:
+        aten.index_put_.default(view, indices, value)
+        return
+    while value.ndim > view.ndim:  # torch takes leading dims of size 1
+        value = value.squeeze(0)
+    view.copy_(value)
+
+
+def _is_symbolic(index: Any) -> bool:
+    return any(map(_asks_for_a_number, index if type(index) is tuple else (index,)))
+
+
+def _asks_for_a_number(item: Any) -> bool:
+    if type(item) is slice:
+        return any(type(bound) is RecordedTensor for bound in (item.start, item.stop, item.step))
+    return type(item) is torch.SymInt or (type(item) is RecordedTensor and item.ndim == 0 and item.constant is None)
+
+
+def _view(tensor: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+    """The tensor under all indices but those that are tensors; and these, None for each dim without one."""
+    indices: list[torch.Tensor | None] = []
+    dim = 0
+    for item in _without_ellipsis(tensor, index if type(index) is tuple else (index,)):
+        if item is None:
+            tensor = tensor.unsqueeze(dim)
+        elif type(item) is slice:
+            start, stop, step = (_number(bound) for bound in (item.start, item.stop, item.step))
+            tensor = aten.slice.Tensor(tensor, dim, start, stop, 1 if step is None else step)
+        elif _is_number(item):
+            tensor = aten.select.int(tensor, dim, _number(item))
+            continue
+        else:
+            found = item if isinstance(item, torch.Tensor) else torch.as_tensor(item)
+            if found.ndim == 0:  # a truth: of a new dim all or nothing
+                tensor, found = tensor.unsqueeze(dim), found.reshape(1)
+            indices.append(found)
+            dim += found.ndim if found.dtype in _MASKS else 1
+            continue
+        indices.append(None)
+        dim += 1
+    return tensor, indices if any(item is not None for item in indices) else []
+
+
+_MASKS = (torch.bool, torch.uint8)
+
+
+def _without_ellipsis(tensor: torch.Tensor, items: tuple[Any, ...]) -> list[Any]:
+    """The items with a full slice for each dim that `...` stands for."""
+    place = next((i for i, item in enumerate(items) if item is Ellipsis), None)
+    if place is None:
+        return list(items)
+    rest = tensor.ndim - sum(map(_depth, items))
+    return [*items[:place], *[slice(None)] * rest, *items[place + 1 :]]
+
+
+def _depth(item: Any) -> int:
+    """How many dims of the tensor an item stands for."""
+    if item is None or item is Ellipsis or type(item) is bool:
+        return 0
+    if isinstance(item, torch.Tensor) and item.dtype in _MASKS:
+        return item.ndim
+    return 1
+
+
+def _is_number(item: Any) -> bool:
+    if isinstance(item, torch.Tensor):
+        return item.ndim == 0 and item.dtype not in _MASKS
+    return isinstance(item, (int, torch.SymInt)) and type(item) is not bool
+
+
+def _number(item: Any) -> Any:
+    return item.item() if isinstance(item, torch.Tensor) else item

@@ -1,0 +1,65 @@
+"""Running the model itself, without leaving a trace in it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from exporter.signature import Signature
+
+
+def call(function: Callable[..., Any], signature: Signature, leaves: Sequence[Any]) -> Any:
+    """Call a function with other leaves in the places of the signature's; it gets copies of tensors."""
+    copies = [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+    args, kwargs = signature.unflatten(copies)
+    with torch.no_grad():
+        return function(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def untouched(model: Any) -> Iterator[None]:
+    """Put back what a run changes: attributes, buffers and parameters of modules, and random states."""
+    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
+    before = [(m, dict(vars(m)), dict(m._buffers), dict(m._parameters)) for m in modules]
+    values = [value for m in modules for name, value in vars(m).items() if name[0] != "_"]
+    lists = [(value, list(value)) for value in values if type(value) is list]
+    mappings = [(value, dict(value)) for value in values if type(value) is dict]
+    states = torch.get_rng_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        for module, attributes, buffers, parameters in before:
+            _restore(vars(module), attributes)
+            _restore(module._buffers, buffers)
+            _restore(module._parameters, parameters)
+        for mapping, entries in mappings:
+            _restore(mapping, entries)
+        for listed, items in lists:
+            if len(listed) != len(items) or any(a is not b for a, b in zip(listed, items, strict=True)):
+                listed[:] = items
+
+
+@contextlib.contextmanager
+def untouched_values(model: Any) -> Iterator[None]:
+    """`untouched`, and the values in the buffers too, which a real run writes."""
+    buffers = dict(model.named_buffers()) if isinstance(model, torch.nn.Module) else {}
+    before = {name: buffer.clone() for name, buffer in buffers.items()}
+    with untouched(model):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, buffer in buffers.items():
+                    buffer.copy_(before[name])
+
+
+def _restore(now: dict[Any, Any], before: Mapping[Any, Any]) -> None:
+    if len(now) != len(before) or any(now.get(key, now) is not value for key, value in before.items()):
+        now.clear()
+        now.update(before)

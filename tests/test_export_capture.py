@@ -1,0 +1,209 @@
+"""Capture: every front end, and what Python code may do while it is recorded."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from exporter import ExportError, Program, export
+from tests.lowering import ops
+
+FRONT_ENDS = ("record", "symbolic_trace", "compile", "export")
+
+
+def passes(model: Any, *inputs: Any, **options: Any) -> Program:
+    """Export and hold the result to eager."""
+    program = export(model, inputs, **options)
+    program.validate().check()
+    return program
+
+
+class Classifier(nn.Module):
+    """A small model that reads its input's shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.norm(self.conv(x)))
+        return self.head(x.mean((2, 3)).view(x.shape[0], -1))
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+@pytest.mark.parametrize("shapes", [None, {"x": {0: "batch"}}], ids=["static", "dynamic"])
+def test_every_front_end_gives_the_same_graph(front_end: str, shapes: Any) -> None:
+    program = passes(Classifier().eval(), torch.randn(2, 3, 6, 6), capture=front_end, dynamic_shapes=shapes)
+    assert program.report.capture == front_end
+    assert ops(program) == ops(export(Classifier().eval(), (torch.randn(2, 3, 6, 6),), dynamic_shapes=shapes))
+
+
+def test_exported_program_as_the_model() -> None:
+    x = torch.randn(2, 3, 6, 6)
+    exported = torch.export.export(Classifier().eval(), (x,), dynamic_shapes={"x": {0: torch.export.Dim("n")}})
+    program = export(exported)
+    program.validate().check()
+    assert program.report.capture == "export"
+    assert not isinstance(program.model.graph.inputs[0].shape[0], int)
+
+
+def test_plain_function_and_graph_module() -> None:
+    passes(lambda x, y: x @ y, torch.randn(2, 3), torch.randn(3, 4))
+    passes(torch.fx.symbolic_trace(Classifier().eval()), torch.randn(2, 3, 6, 6))
+
+
+class InPlace(nn.Module):
+    """Writes through views, to buffers and with `out=`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        self.count += 1
+        y = x.clone()
+        y[:, 1:3] = 0
+        row = y[0]
+        row.add_(self.count)
+        flat = y.view(-1)
+        flat[::2].mul_(2)
+        y[y > 2] = -1.0
+        z = torch.empty(x.shape)
+        torch.add(x, 1, out=z)
+        first, second = z.chunk(2, 1)
+        first.copy_(second)
+        return y, z, y.t().unsqueeze_(0), self.count * 3
+
+
+def test_writes_become_values() -> None:
+    model = InPlace()
+    program = passes(model, torch.randn(3, 6))
+    assert program.report.mutated == ["count"]
+    assert model.count == 0
+
+
+def test_batch_norm_in_training_reports_its_statistics() -> None:
+    model = nn.BatchNorm1d(4)
+    before = model.running_mean.clone()
+    program = export(model, (torch.randn(8, 4),))
+    program.validate().check()
+    assert program.report.mutated == ["running_mean", "running_var", "num_batches_tracked"]
+    assert torch.equal(model.running_mean, before)
+
+
+class Regions(nn.Module):
+    """Autocast, no_grad, inference_mode, vmap and constants in forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            low = self.linear(x).float()
+        with torch.no_grad():
+            y = self.linear(x)
+        with torch.inference_mode():
+            z = self.linear(x)
+        doubled = torch.vmap(lambda row: row * 2 + row.sum())(x)
+        return low + y + z, doubled, x * torch.tensor([1.0, 2.0, 3.0, 4.0]), x + torch.arange(4)
+
+
+def test_regions() -> None:
+    passes(Regions().eval(), torch.randn(3, 4))
+
+
+def test_hooks_parametrizations_and_weight_norm() -> None:
+    model = nn.Sequential(
+        parametrizations.weight_norm(nn.Linear(4, 4)), parametrizations.spectral_norm(nn.Linear(4, 4)), nn.Linear(4, 2)
+    )
+    model[2].register_forward_hook(lambda module, args, output: output * 2)
+    model[2].register_forward_pre_hook(lambda module, args: (args[0] + 1,))
+    passes(model.eval(), torch.randn(3, 4))
+
+
+def test_tied_weights_are_written_once() -> None:
+    model = nn.Sequential(nn.Linear(64, 64, bias=False), nn.ReLU(), nn.Linear(64, 64, bias=False))
+    model[2].weight = model[0].weight
+    program = passes(model.eval(), torch.randn(3, 64))
+    assert sum(1 for value in program.model.graph.initializers.values() if value.const_value.size > 64) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
+def test_models_of_other_dtypes(dtype: torch.dtype) -> None:
+    passes(Classifier().eval().to(dtype), torch.randn(2, 3, 6, 6, dtype=dtype))
+
+
+def test_a_model_on_the_meta_device_exports() -> None:
+    with torch.device("meta"):
+        model = Classifier().eval()
+        x = torch.randn(2, 3, 6, 6)
+    assert "Conv" in ops(export(model, (x,)))
+
+
+class Recurrent(nn.Module):
+    """Changes its own attributes as it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.states: list[torch.Tensor] = []
+        self.last: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.last = self.linear(x)
+        self.states.append(self.last)
+        return self.last + torch.rand(()) * 0 + random.random() * 0
+
+
+def test_the_model_is_as_before() -> None:
+    model = Recurrent().train()
+    torch.manual_seed(3)
+    random.seed(3)
+    expected = torch.rand(3), random.random()
+    torch.manual_seed(3)
+    random.seed(3)
+    export(model, (torch.randn(2, 4, generator=torch.Generator().manual_seed(1)),))
+    assert model.last is None
+    assert model.states == []
+    assert model.training
+    assert torch.equal(torch.rand(3), expected[0])
+    assert random.random() == expected[1]
+
+
+def test_the_model_is_as_before_when_export_fails() -> None:
+    class Failing(Recurrent):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            super().forward(x)
+            raise RuntimeError("no")
+
+    model = Failing()
+    with pytest.raises(ExportError):
+        export(model, (torch.randn(2, 4),))
+    assert model.last is None
+    assert model.states == []
+
+
+def test_names_tell_where_a_node_came_from() -> None:
+    program = export(Classifier().eval(), (torch.randn(2, 3, 6, 6),))
+    assert [node.name for node in program.model.graph][0] == "conv/Conv"
+    assert "head.bias" in program.model.graph.initializers
+
+
+def test_scripted_helpers_inside_a_model() -> None:
+    @torch.jit.script
+    def helper(x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x) + 1
+
+    passes(lambda x: helper(x) * 2, torch.randn(3, 4))

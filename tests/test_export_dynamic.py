@@ -1,0 +1,127 @@
+"""Dynamic dims: how they are spelled, what they are called, and what Python code decided by them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim
+
+from exporter import export
+from exporter.errors import DynamicShapeError
+from tests.lowering import ops
+
+X = torch.randn(2, 5)
+
+
+def shape(program: Any, output: int = 0) -> list[str]:
+    return [str(size) for size in program.model.graph.outputs[output].shape]
+
+
+@pytest.mark.parametrize(
+    ("spelling", "expected"),
+    [
+        ({"x": {0: "batch", 1: "seq"}}, ["batch", "2*seq"]),
+        (({0: "batch"},), ["batch", "10"]),
+        ("batch", ["batch", "10"]),
+        ({"x": {0: Dim("n", min=1, max=64)}}, ["n", "10"]),
+        ({"x": {0: Dim.AUTO}}, ["x_dim_0", "10"]),
+        ({"x": (Dim.DYNAMIC, None)}, ["x_dim_0", "10"]),
+        (None, ["2", "10"]),
+    ],
+    ids=["names", "tuple", "one name", "Dim", "AUTO", "tuple of axes", "static"],
+)
+def test_spellings(spelling: Any, expected: list[str]) -> None:
+    program = export(lambda x: torch.cat([x, x * 2], 1), (X,), dynamic_shapes=spelling)
+    assert shape(program) == expected
+    program.validate().check()
+
+
+def test_dims_from_two_examples() -> None:
+    program = export(lambda x, y: x + y, [(X, X), (torch.randn(3, 5), torch.randn(3, 5))])
+    assert shape(program) == ["x_dim_0", "5"]
+    program.validate().check()
+
+
+def test_a_size_1_example() -> None:
+    program = export(lambda x: x + torch.ones(4, 1), (torch.randn(1, 1),), dynamic_shapes={"x": {1: "seq"}})
+    assert shape(program) == ["4", "seq"]
+    program.validate(sizes=[{"seq": 3}, {"seq": 1}]).check()
+
+
+def test_formulas_of_derived_dims() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.MaxPool2d(2)).eval()
+    program = export(model, (torch.randn(1, 3, 16, 16),), dynamic_shapes={"input": {2: "h", 3: "w"}})
+    assert shape(program)[2:] == ["((h - 1)//2 + 1)//2", "((w - 1)//2 + 1)//2"] or all(
+        "h" in s or "w" in s for s in shape(program)[2:]
+    )
+    program.validate().check()
+
+
+def test_sizes_in_python_arithmetic() -> None:
+    def model(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        b, s = x.shape
+        positions = torch.arange(s) + s // 2
+        return x.view(b * s), x.expand(3, b, s)[:, :, : s - 1], positions, torch.zeros(s, 2 * b), x / s**0.5
+
+    program = export(model, (X,), dynamic_shapes={"x": {0: "b", 1: "s"}})
+    program.validate(sizes=[{"b": 1, "s": 2}, {"b": 4, "s": 9}]).check()
+
+
+def test_no_shape_chain() -> None:
+    def heads(x: torch.Tensor) -> torch.Tensor:
+        b, s, d = x.shape
+        return x.view(b, s, 4, d // 4).transpose(1, 2).reshape(b * 4, s, d // 4)
+
+    program = export(heads, (torch.randn(2, 5, 16),), dynamic_shapes={"x": {0: "b", 1: "s"}})
+    assert "Shape" not in ops(program) or ops(program).count("Shape") <= 1
+    program.validate().check()
+
+
+def decides(x: torch.Tensor) -> torch.Tensor:
+    if x.shape[1] > 4:
+        return x * 2
+    return x
+
+
+def test_a_decision_is_recorded() -> None:
+    program = export(decides, (X,), dynamic_shapes={"x": {1: "seq"}})
+    (decision,) = program.report.decisions
+    line = next(n for n, text in enumerate(Path(__file__).read_text().splitlines(), 1) if "x.shape[1] > 4" in text)
+    assert str(decision) == f"seq > 4 (decided at {__file__}:{line}, in decides)"
+    report = program.validate().check()
+    assert all(run.inputs.startswith(("example", "other values", "seq=")) for run in report.results[0].runs)
+    assert not any(run.inputs == "seq=4" for run in report.results[0].runs)
+
+
+def test_a_decision_is_an_error_when_strict() -> None:
+    with pytest.raises(DynamicShapeError) as caught:
+        export(decides, (X,), dynamic_shapes={"x": {1: "seq"}}, strict=True)
+    assert "holds only where seq > 4" in str(caught.value)
+    assert "in decides" in str(caught.value)
+
+
+def test_freezing() -> None:
+    program = export(lambda x: x + 1, (X,), dynamic_shapes={"x": {0: "b", 1: "s"}}, sizes={"b": 7})
+    assert shape(program) == ["7", "s"]
+    program.validate().check()
+
+
+def test_sizes_that_values_decide() -> None:
+    def model(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        chosen = x[x > 0]
+        return chosen, chosen * 2 + chosen.shape[0], x.nonzero(), torch.masked_select(x, x < 0)
+
+    program = export(model, (X,), dynamic_shapes={"x": {0: "b"}})
+    assert len({size for output in program.model.graph.outputs for size in map(str, output.shape)}) >= 3
+    program.validate().check()
+
+
+def test_recurrent_layers_with_dynamic_time() -> None:
+    model = nn.LSTM(4, 6, num_layers=2, bidirectional=True, batch_first=True).eval()
+    program = export(model, (torch.randn(2, 5, 4),), dynamic_shapes={"input": {0: "batch", 1: "time"}})
+    assert ops(program).split().count("LSTM") == 2
+    program.validate(sizes=[{"batch": 1, "time": 1}, {"batch": 3, "time": 9}]).check()

@@ -1,0 +1,58 @@
+"""The small models of the zoo, static and dynamic, on inputs that the export did not see."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import zoo
+
+from exporter import export, structures
+from exporter.validation.comparison import compare
+from exporter.validation.runtime import run, session_of
+
+SMALL = [case.name for case in zoo.tagged("small", without=("slow",))]
+LARGE = [name for name in zoo.CASES if name not in SMALL]
+
+
+def check(name: str, dynamic: bool) -> None:
+    case = zoo.CASES[name]
+    model = case.build()
+    program = export(model, case.inputs(), dynamic_shapes=case.dynamic_shapes if dynamic else None)
+    program.validate().check()
+    session = session_of(program.model)
+    unseen = [case.same_size_inputs, case.other_inputs] if dynamic else [case.same_size_inputs]
+    for make in unseen:
+        inputs = make()
+        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
+        tensors = [leaf for _, leaf in structures.flatten((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        actual = run(session, [tensor.clone() for tensor in tensors])
+        with torch.no_grad():
+            result = model(*args, **kwargs)
+        expected = [leaf for _, leaf in structures.flatten(result) if isinstance(leaf, torch.Tensor)]
+        assert len(actual) == len(expected)
+        for output, want, got in zip(program.signature.output_names, expected, actual, strict=True):
+            assert not compare(output, want, got).problem
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_static(name: str) -> None:
+    check(name, dynamic=False)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_dynamic(name: str) -> None:
+    check(name, dynamic=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_large(name: str, dynamic: bool) -> None:
+    check(name, dynamic)
+
+
+@pytest.mark.parametrize("name", ["mnist_cnn", "t5_small"])
+@pytest.mark.parametrize("capture", ["symbolic_trace", "compile", "export"])
+def test_every_way_of_capture(name: str, capture: str) -> None:
+    case = zoo.CASES[name]
+    export(case.build(), case.inputs(), capture=capture).validate().check()
