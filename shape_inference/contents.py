@@ -94,10 +94,9 @@ def elementwise(
     total = count(shape)
     if total is None:
         return None
-    columns = []
+    columns: list[Content] = []
     for tensor in tensors:
-        content = tensor.content
-        assert content is not None and shape is not None
+        content = tensor.content or ()
         if len(content) == total and (len(content) == 1 or tensor.shape == shape):
             columns.append(content)
         elif len(content) == 1:

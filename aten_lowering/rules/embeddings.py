@@ -76,7 +76,8 @@ def embedding_bag(
     start = op.expand(op.constant(0.0 if mode != _MAX else float("-inf"), dtype(rows)), [bags, dims(weight)[1]])
     result = op.ScatterND(start, bag, rows, reduction="add" if mode != _MAX else "max")
     if mode != _SUM:
-        ones = op.expand(op.constant(1.0, dtype(rows)), dims(places)) if counts is None else op.cast(counts, dtype(rows))
+        one = op.constant(1.0, dtype(rows))
+        ones = op.expand(one, dims(places)) if counts is None else op.cast(counts, dtype(rows))
         zeros = op.expand(op.constant(0.0, dtype(rows)), [bags])
         sizes = op.unsqueeze(op.ScatterND(zeros, bag, ones, reduction="add"), [1])
         result = op.Div(result, op.Max(sizes, 1.0)) if mode == _MEAN else op.Where(op.Equal(sizes, 0.0), 0.0, result)

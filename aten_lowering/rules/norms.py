@@ -9,7 +9,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.builder import Builder, Value, dtype, rank
 from aten_lowering.dimensions import axes_of, count
 from aten_lowering.dtypes import from_torch
 from aten_lowering.precision import opmath, widened
@@ -153,7 +153,7 @@ def weight_norm_interface(op: Builder, v: Value, g: Value, dim: int) -> tuple[Va
 def _spread(
     op: Builder, self: Value, dim: Dims, correction: float | None, keepdim: bool, root: bool
 ) -> tuple[Value, Value]:  # fmt: skip
-    """sum (x - mean)^2 / max(n - correction, 0), or its root, and the mean."""
+    """The variance, sum (x - mean)^2 / max(n - correction, 0), or its root, and the mean."""
     x = widened(op, self)
     axes = axes_of(self, dim)
     mean = mean_of(op, x, axes, True)

@@ -7,7 +7,7 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dtype, rank
 from aten_lowering.precision import opmath
-from aten_lowering.promotion import float_type, promoted
+from aten_lowering.promotion import as_value, float_type, promoted
 from aten_lowering.registry import lowers
 from aten_lowering.rules.losses import reduced
 
@@ -117,3 +117,21 @@ def soft_margin_loss(op: Builder, self: Value, target: Value, reduction: int) ->
     """[*S], [*S] -> [] or [*S]: log(1 + exp(-t x))."""
     x, t = _wide(op, self, target)
     return _done(op, op.Log(op.Add(op.Exp(op.Neg(op.Mul(t, x))), 1.0)), reduction, self, target)
+
+
+@lowers(aten.margin_ranking_loss.default)
+def margin_ranking_loss(
+    op: Builder, input1: Value, input2: Value, target: Value, margin: float, reduction: int
+) -> Value:  # fmt: skip
+    """[*S], [*S], [*S] -> [] or [*S]: max(0, margin - t (x - y))."""
+    x, y, t = promoted(op, input1, input2, target)
+    loss = op.Max(op.Sub(as_value(op, margin, dtype(x)), op.Mul(t, op.Sub(x, y))), 0)
+    return reduced(op, loss, reduction)
+
+
+@lowers(aten.hinge_embedding_loss.default)
+def hinge_embedding_loss(op: Builder, self: Value, target: Value, margin: float, reduction: int) -> Value:
+    """[*S], [*S] -> [] or [*S]: x where t is 1, max(0, margin - x) where it is -1, both where it is neither."""
+    x, t = promoted(op, self, target, to=dtype(self))
+    far = op.Where(op.Equal(t, 1), 0, op.Max(op.Sub(as_value(op, margin, dtype(x)), x), 0))
+    return reduced(op, op.Add(far, op.Where(op.Equal(t, -1), 0, x)), reduction)

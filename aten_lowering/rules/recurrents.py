@@ -13,7 +13,7 @@ from aten_lowering.errors import LoweringError, UnsupportedArgument
 from aten_lowering.packing import Packed, pack, padded
 from aten_lowering.registry import lowers
 from aten_lowering.windows import float_kernel
-from shape_inference import TensorType
+from shape_inference import Size, TensorType, same
 
 aten = torch.ops.aten
 
@@ -185,8 +185,8 @@ def _one_layer(
     weights: Sequence[Sequence[Value]],
 ) -> Sequence[Value]:  # fmt: skip
     """[T, B, I] -> [T, D, B, H] and the last states, each [D, B, H]."""
-    if len(weights[0]) == (5 if stack.biases else 3):
-        return _projected_layer(op, stack, x, lengths, initial, weights)
+    if dtype(x) == ir.DataType.DOUBLE or len(weights[0]) == (5 if stack.biases else 3):
+        return _scanned_layer(op, stack, x, lengths, initial, weights)
     w, r, b = _layer_weights(op, stack.kind, weights, stack.biases, dtype(x))
     return _emit(op, stack.kind, x, (w, r, b), lengths, initial)
 
@@ -253,8 +253,12 @@ def _one_step(
     op: Builder, kind: _Kind, x: Value, states: Sequence[Value], weights: Sequence[Value | None]
 ) -> tuple[Value, ...]:
     """A cell: a layer over one step of time."""
-    wanted = float_kernel(dtype(x))
     biases = weights[2] is not None
+    if dtype(x) == ir.DataType.DOUBLE:
+        parts = [weight for weight in weights if weight is not None]
+        gates = _affine(op, x, parts[0], parts[2] if biases else None)
+        return tuple(_step(op, _Stack(kind, [], states, biases), gates, states, parts))
+    wanted = float_kernel(dtype(x))
     ready = _layer_weights(op, kind, [weights], biases, wanted)
     steps = op.unsqueeze(op.cast(x, wanted), [0])
     given = [None if _is_zero(state) else op.unsqueeze(op.cast(state, wanted), [0]) for state in states]
@@ -262,83 +266,93 @@ def _one_step(
     return tuple(op.cast(op.squeeze(final, [0]), dtype(x)) for final in finals)
 
 
-# An LSTM whose output is projected, which ONNX lacks: a Scan over time.
+# What ONNX's ops lack: a projected output, and float64, which the runtime has no kernel for. A Scan over time.
 
 
-def _projected_layer(
+def _scanned_layer(
     op: Builder, stack: _Stack, x: Value, lengths: Value | None, initial: Sequence[Value | None],
     weights: Sequence[Sequence[Value]],
 ) -> Sequence[Value]:  # fmt: skip
-    """[T, B, I] -> [T, D, B, P], [D, B, P], [D, B, H]."""
-    outputs, hidden, cells = [], [], []
+    """[T, B, I] -> [T, D, B, P] and the last states, each [D, B, P or H]."""
+    columns: list[list[Value]] = [[] for _ in range(1 + len(initial))]
     for direction, parts in enumerate(weights):
-        states = _projected_states(op, x, parts, initial, direction, stack)
-        y, h, c = _projected_scan(op, x, lengths, states, parts, stack.biases, reverse=direction == 1)
-        outputs.append(op.unsqueeze(y, [1]))
-        hidden.append(op.unsqueeze(h, [0]))
-        cells.append(op.unsqueeze(c, [0]))
-    if len(weights) == 1:
-        return outputs[0], hidden[0], cells[0]
-    return op.Concat(*outputs, axis=1), op.Concat(*hidden, axis=0), op.Concat(*cells, axis=0)
+        sizes = [dims(parts[1])[1], dims(parts[1])[0] // len(stack.kind.gates)]
+        states = [
+            op.expand(op.constant(0.0, dtype(x)), [dims(x)[1], size]) if state is None
+            else op.squeeze(op.slice(state, 0, direction, direction + 1), [0])
+            for state, size in zip(initial, sizes, strict=False)
+        ]  # fmt: skip
+        results = _scan(op, stack, x, lengths, states, parts, reverse=direction == 1)
+        for i, (column, result) in enumerate(zip(columns, results, strict=True)):
+            column.append(op.unsqueeze(result, [0 if i else 1]))
+    return [
+        column[0] if len(column) == 1 else op.Concat(*column, axis=0 if i else 1) for i, column in enumerate(columns)
+    ]
 
 
-def _projected_states(
-    op: Builder, x: Value, parts: Sequence[Value], initial: Sequence[Value | None], direction: int, stack: _Stack
-) -> list[Value]:
-    sizes = [dims(parts[-1])[0], dims(parts[-1])[1]]
-    states = []
-    for state, size in zip(initial, sizes, strict=True):
-        if state is None:
-            states.append(op.expand(op.constant(0.0, dtype(x)), [dims(x)[1], size]))
-        else:
-            states.append(op.squeeze(op.slice(state, 0, direction, direction + 1), [0]))
-    return states
-
-
-def _projected_scan(
-    op: Builder, x: Value, lengths: Value | None, states: Sequence[Value], parts: Sequence[Value], biases: bool,
+def _scan(
+    op: Builder, stack: _Stack, x: Value, lengths: Value | None, states: Sequence[Value], parts: Sequence[Value],
     *, reverse: bool,
-) -> tuple[Value, Value, Value]:  # fmt: skip
-    """[T, B, I] -> [T, B, P], [B, P], [B, H]; what lies behind a sequence's length changes no state."""
-    w_ih, w_hh, w_hr = (op.transpose(op.cast(part, dtype(x)), [1, 0]) for part in (*parts[:2], parts[-1]))
-    gates = op.MatMul(x, w_ih)
-    if biases:
-        gates = op.Add(gates, op.Add(op.cast(parts[2], dtype(x)), op.cast(parts[3], dtype(x))))
-    scanned = [gates]
+) -> Sequence[Value]:  # fmt: skip
+    """[T, B, I] -> [T, B, P] and the last states, each [B, P or H]."""
+    scanned = [_affine(op, x, parts[0], parts[2] if stack.biases else None)]
     if lengths is not None:
         steps = op.unsqueeze(op.Range(op.scalar(0), op.scalar(dims(x)[0]), op.scalar(1)), [1])
         inside = op.Less(op.cast(steps, ir.DataType.INT32), lengths)
-        scanned.append(op.unsqueeze(op.cast(inside, dtype(x)), [2]))
+        scanned.append(op.unsqueeze(inside, [2]))
     body = op.subgraph(
-        _projected_step(w_hh, w_hr),
-        [("h", op.type(states[0])), ("c", op.type(states[1]))]
-        + [("step", TensorType(dtype(v), dims(v)[1:])) for v in scanned],
+        _scanned_step(stack, parts),
+        [("state", op.type(state)) for state in states]
+        + [("step", TensorType(dtype(value), dims(value)[1:])) for value in scanned],
     )
     way = [int(reverse)] * len(scanned)
-    h, c, y = op.Scan(
+    *last, y = op.Scan(
         *states, *scanned, body=body, num_scan_inputs=len(scanned), scan_input_directions=way,
-        scan_output_directions=way[:1], _outputs=3,
+        scan_output_directions=way[:1], _outputs=1 + len(states),
     )  # fmt: skip
-    return y, h, c
+    return [y, *last]
 
 
-def _projected_step(w_hh: Value, w_hr: Value) -> Callable[..., Sequence[Value]]:
-    def step(op: Builder, h: Value, c: Value, gates: Value, inside: Value | None = None) -> Sequence[Value]:
-        i, f, g, o = op.Split(op.Add(gates, op.MatMul(h, w_hh)), axis=1, _outputs=4, **_halves(op))
-        new_c = op.Add(op.Mul(op.Sigmoid(f), c), op.Mul(op.Sigmoid(i), op.Tanh(g)))
-        new_h = op.MatMul(op.Mul(op.Sigmoid(o), op.Tanh(new_c)), w_hr)
-        if inside is None:
-            return new_h, new_c, new_h
-        output = op.Mul(new_h, inside)
-        kept = op.Sub(op.constant(1.0, dtype(inside)), inside)
-        return op.Add(output, op.Mul(h, kept)), op.Add(op.Mul(new_c, inside), op.Mul(c, kept)), output
+def _scanned_step(stack: _Stack, parts: Sequence[Value]) -> Callable[..., Sequence[Value]]:
+    """The body: states, gates and whether the sequence goes on -> states and the output, zero behind its end."""
+
+    def step(op: Builder, *values: Value) -> Sequence[Value]:
+        states = values[: stack.kind.states]
+        gates, *inside = values[stack.kind.states :]
+        new = _step(op, stack, gates, states, parts)
+        if not inside:
+            return [*new, new[0]]
+        kept = [op.Where(inside[0], a, b) for a, b in zip(new, states, strict=True)]
+        return [*kept, op.Where(inside[0], new[0], op.constant(0.0, dtype(new[0])))]
 
     return step
 
 
-def _halves(op: Builder) -> dict[str, int]:
-    """Split says into how many parts only where the opset asks for it."""
-    return {"num_outputs": 4} if op.opset_version >= 18 else {}
+def _step(
+    op: Builder, stack: _Stack, gates: Value, states: Sequence[Value], parts: Sequence[Value]
+) -> list[Value]:
+    """One step of one direction: the input's gates [B, gates H] and the states -> the new states."""
+    h = states[0]
+    more = _affine(op, h, parts[1], parts[3] if stack.biases else None)
+    if stack.kind.op_type == "RNN":
+        total = op.Add(gates, more)
+        return [op.Relu(total) if stack.kind.activation else op.Tanh(total)]
+    hidden = dims(gates)[1] // len(stack.kind.gates)
+    if stack.kind.op_type == "GRU":
+        (reset, update, new), (r, z, n) = (op.split(value, [hidden] * 3, 1) for value in (gates, more))
+        kept = op.Sigmoid(op.Add(update, z))
+        new = op.Tanh(op.Add(new, op.Mul(op.Sigmoid(op.Add(reset, r)), n)))
+        return [op.Add(new, op.Mul(kept, op.Sub(h, new)))]
+    i, f, g, o = op.split(op.Add(gates, more), [hidden] * 4, 1)
+    cell = op.Add(op.Mul(op.Sigmoid(f), states[1]), op.Mul(op.Sigmoid(i), op.Tanh(g)))
+    output = op.Mul(op.Sigmoid(o), op.Tanh(cell))
+    projection = parts[4 if stack.biases else 2 :]
+    return [_affine(op, output, projection[0], None) if projection else output, cell]
+
+
+def _affine(op: Builder, x: Value, weight: Value, bias: Value | None) -> Value:
+    product = op.MatMul(x, op.transpose(op.cast(weight, dtype(x)), [1, 0]))
+    return product if bias is None else op.Add(product, op.cast(bias, dtype(x)))
 
 
 @lowers(aten._pack_padded_sequence.default)
@@ -357,7 +371,7 @@ def _pack_padded_sequence(op: Builder, input: Value, lengths: Value, batch_first
 
 @lowers(aten._pad_packed_sequence.default)
 def _pad_packed_sequence(
-    op: Builder, data: Value, batch_sizes: Value, batch_first: bool, padding_value: Any, total_length: int
+    op: Builder, data: Value, batch_sizes: Value, batch_first: bool, padding_value: Any, total_length: Size
 ) -> tuple[Value, Value]:
     """[S, *L], [longest] -> [longest or total_length, B, *L] and the lengths [B]."""
     packed = padded(op, data, batch_sizes, None)
@@ -367,7 +381,7 @@ def _pad_packed_sequence(
         inside = op.Less(op.cast(places, ir.DataType.INT32), packed.lengths)
         inside = op.unsqueeze(inside, list(range(2, rank(steps))))
         steps = op.Where(inside, steps, op.constant(padding_value, dtype(steps)))
-    if total_length > 0:
+    if total_length != -1 and same(total_length, packed.longest) is not True:
         missing = total_length - packed.longest
         pads = [0] * rank(steps) + [missing] + [0] * (rank(steps) - 1)
         steps = op.Pad(steps, op.shape(pads), op.constant(padding_value, dtype(steps)))

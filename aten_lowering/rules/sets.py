@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import onnx_ir as ir
@@ -43,9 +44,11 @@ def _unique(op: Builder, self: Value, axis: int | None) -> tuple[Value, Value, V
 def unique(
     op: Builder, self: Value, sorted: bool, return_inverse: bool, return_counts: bool
 ) -> tuple[Value, Value, Value]:  # fmt: skip
-    """[*S] -> the u different elements in order [u], their places [*S], their counts [u]."""
+    """[*S] -> the u different elements in order [u], their places [*S], their counts [u]; what is not asked for [0]."""
     values, inverse, counts = _unique(op, self, None)
-    return values, op.reshape(inverse, dims(self)), counts
+    nothing = op.constant(np.zeros((0,), dtype=np.int64))
+    asked = return_inverse or return_counts
+    return values, op.reshape(inverse, dims(self)) if asked else nothing, counts if return_counts else nothing
 
 
 @lowers(aten.unique_dim.default)
@@ -76,7 +79,11 @@ def unique_consecutive(
     starts = op.reshape(op.NonZero(first), [dims(values)[axis]])
     ends = op.Concat(op.slice(starts, 0, 1, dims(starts)[0]), op.shape([size]), axis=0) if size != 0 else starts
     counts = op.Sub(ends, starts)
-    return values, op.reshape(inverse, dims(self)) if dim is None else inverse, counts
+    if dim is not None:
+        return values, inverse, counts
+    nothing = op.constant(np.zeros((0,), dtype=np.int64))
+    asked = return_inverse or return_counts
+    return values, op.reshape(inverse, dims(self)) if asked else nothing, counts if return_counts else nothing
 
 
 def _before(size: Size) -> Size:
@@ -143,8 +150,8 @@ def bincount(op: Builder, self: Value, weights: Value | None, minlength: Size) -
     return op.ScatterElements(zeros, places, amounts, axis=0, reduction="add")
 
 
-def _limits(op: Builder, x: Value, low: Any, high: Any) -> tuple[Value, Value]:
-    """The range of a histogram: as given, else of the data; one of width 0 is widened by 1 to both sides."""
+def _limits(op: Builder, x: Value, low: Any, high: Any, widening: float) -> tuple[Value, Value]:
+    """The range of a histogram: as given, else of the data; one of width 0 is widened to both sides."""
     given = not isinstance(low, (Value, Dim, Quotient)) and not isinstance(high, (Value, Dim, Quotient))
     if given and low != high:
         return op.constant(low, dtype(x)), op.constant(high, dtype(x))
@@ -152,7 +159,7 @@ def _limits(op: Builder, x: Value, low: Any, high: Any) -> tuple[Value, Value]:
         least, greatest = op.reduce("ReduceMin", _flat(op, x), [0]), op.reduce("ReduceMax", _flat(op, x), [0])
     else:
         least, greatest = promoted(op, low, high, to=dtype(x))
-    margin = op.cast(op.Equal(least, greatest), dtype(x))
+    margin = op.Where(op.Equal(least, greatest), op.constant(widening, dtype(x)), op.constant(0.0, dtype(x)))
     return op.Sub(least, margin), op.Add(greatest, margin)
 
 
@@ -160,7 +167,7 @@ def _limits(op: Builder, x: Value, low: Any, high: Any) -> tuple[Value, Value]:
 def histc(op: Builder, self: Value, bins: int, min: Any, max: Any) -> Value:
     """[*S] -> [bins]: how many elements lie in each of equal parts of the range; others do not count."""
     x = _flat(op, widened(op, self))
-    low, high = _limits(op, x, min, max)
+    low, high = _limits(op, x, min, max, 1.0)
     inside = op.And(op.GreaterOrEqual(x, low), op.LessOrEqual(x, high))
     place = op.Div(op.Mul(op.Sub(x, low), float(bins)), op.Sub(high, low))
     bounded = op.Clip(op.cast(op.Where(inside, place, 0.0), _INT64), 0, bins - 1)
@@ -169,19 +176,35 @@ def histc(op: Builder, self: Value, bins: int, min: Any, max: Any) -> Value:
     return op.cast(counted, dtype(self))
 
 
-def _histogram(op: Builder, x: Value, edges: Value, weight: Value | None, density: bool) -> Value:
-    """The weight in each interval between edges [n + 1], the last one closed: [n]."""
+def _shares(op: Builder, column: Value, edges: Value) -> Value:
+    """[n], [b + 1] -> [n, b], 1 where an element lies in an interval."""
     low, high = op.slice(edges, 0, 0, dims(edges)[0] - 1), op.slice(edges, 0, 1, dims(edges)[0])
-    column = op.unsqueeze(_flat(op, x), [1])
-    last = op.Gather(edges, op.constant([-1]))
+    column, last = op.unsqueeze(column, [1]), op.Gather(edges, op.constant([-1]))
     below = op.Or(op.Less(column, high), op.And(op.Equal(column, last), op.Equal(high, last)))
-    inside = op.cast(op.And(op.GreaterOrEqual(column, low), below), dtype(x))
+    return op.cast(op.And(op.GreaterOrEqual(column, low), below), dtype(column))
+
+
+def _histogram(
+    op: Builder, columns: Sequence[Value], edges: Sequence[Value], weight: Value | None, density: bool
+) -> Value:  # fmt: skip
+    """The weight in each cell between edges [b_i + 1] of points whose coordinates are [n] each: [*b]."""
+    kind = dtype(columns[0])
     if weight is not None:
-        inside = op.Mul(inside, op.unsqueeze(_flat(op, op.cast(weight, dtype(x))), [1]))
-    total = op.reduce("ReduceSum", inside, [0])
+        shares = op.unsqueeze(_flat(op, op.cast(weight, kind)), [1])
+    else:
+        shares = op.expand(op.constant(1.0, kind), [dims(columns[0])[0], 1])
+    for column, edge in zip(columns[:-1], edges[:-1], strict=True):
+        cells = op.Mul(op.unsqueeze(shares, [2]), op.unsqueeze(_shares(op, column, edge), [1]))
+        shares = op.reshape(cells, [dims(cells)[0], product(dims(cells)[1:])])
+    totals = op.MatMul(op.transpose(shares, [1, 0]), _shares(op, columns[-1], edges[-1]))
+    totals = op.reshape(totals, [dims(edge)[0] - 1 for edge in edges])
     if not density:
-        return total
-    return op.Div(total, op.Mul(op.Sub(high, low), op.reduce("ReduceSum", total, [0])))
+        return totals
+    total = op.reduce("ReduceSum", totals, list(range(len(edges))))
+    for axis, edge in enumerate(edges):
+        width = op.Sub(op.slice(edge, 0, 1, dims(edge)[0]), op.slice(edge, 0, 0, dims(edge)[0] - 1))
+        totals = op.Div(totals, op.unsqueeze(width, list(range(1, len(edges) - axis))))
+    return op.Div(totals, total)
 
 
 @lowers(aten.histogram.bins_tensor)
@@ -189,16 +212,54 @@ def histogram_edges(
     op: Builder, self: Value, bins: Value, weight: Value | None, density: bool
 ) -> tuple[Value, Value]:  # fmt: skip
     """[*S], [n + 1] -> [n], [n + 1]: what lies between the edges, or its density."""
-    return _histogram(op, self, bins, weight, density), bins
+    return _histogram(op, [_flat(op, self)], [bins], weight, density), bins
+
+
+def _edges(op: Builder, x: Value, bins: int, limits: Sequence[float] | None) -> Value:
+    """[bins + 1]: the edges of equal parts of the range."""
+    low, high = _limits(op, x, *(limits or (0.0, 0.0)), 0.5)
+    steps = op.Div(arange(op, bins + 1, dtype(x)), float(bins))
+    inner = op.slice(op.Add(low, op.Mul(steps, op.Sub(high, low))), 0, 0, bins)
+    return op.Concat(inner, op.unsqueeze(high, [0]), axis=0)
 
 
 @lowers(aten.histogram.bin_ct)
 def histogram(
-    op: Builder, self: Value, bins: int, range: list[float] | None, weight: Value | None, density: bool
+    op: Builder, self: Value, bins: int, range: Sequence[float] | None, weight: Value | None, density: bool
 ) -> tuple[Value, Value]:  # fmt: skip
     """[*S] -> [bins], [bins + 1]: what lies in equal parts of the range, and their edges."""
-    low, high = _limits(op, self, *(range or (0.0, 0.0)))
-    steps = op.Div(arange(op, bins + 1, dtype(self)), float(bins))
-    edges = op.Add(low, op.Mul(steps, op.Sub(high, low)))
-    edges = op.Concat(op.slice(edges, 0, 0, bins), op.unsqueeze(high, [0]), axis=0)
-    return _histogram(op, self, edges, weight, density), edges
+    edges = _edges(op, self, bins, range)
+    return _histogram(op, [_flat(op, self)], [edges], weight, density), edges
+
+
+def _columns(op: Builder, points: Value) -> list[Value]:
+    """[*S, d] -> d times [n]."""
+    count = dims(points)[-1]
+    flat = op.reshape(points, [product(dims(points)[:-1]), count])
+    return [op.Gather(flat, op.constant(i), axis=1) for i in range(cast(int, count))]
+
+
+@lowers(aten._histogramdd_bin_edges.default)
+def histogramdd_bin_edges(
+    op: Builder, self: Value, bins: Sequence[int], range: Sequence[float] | None, weight: Value | None, density: bool
+) -> list[Value]:  # fmt: skip
+    """[*S, d] -> d times [bins_i + 1]; the range has two numbers for each coordinate."""
+    limits = [None if range is None else range[2 * i : 2 * i + 2] for i, _ in enumerate(bins)]
+    return [_edges(op, *one) for one in zip(_columns(op, self), bins, limits, strict=True)]
+
+
+@lowers(aten._histogramdd_from_bin_cts.default)
+def histogramdd_from_bin_cts(
+    op: Builder, self: Value, bins: Sequence[int], range: Sequence[float] | None, weight: Value | None, density: bool
+) -> Value:  # fmt: skip
+    """[*S, d] -> [*bins]: what lies in each cell of a grid of equal parts."""
+    edges = histogramdd_bin_edges(op, self, bins, range, None, False)
+    return _histogram(op, _columns(op, self), edges, weight, density)
+
+
+@lowers(aten._histogramdd_from_bin_tensors.default)
+def histogramdd_from_bin_tensors(
+    op: Builder, self: Value, bins: Sequence[Value], weight: Value | None, density: bool
+) -> Value:  # fmt: skip
+    """[*S, d], d times [b_i + 1] -> [*b]."""
+    return _histogram(op, _columns(op, self), bins, weight, density)

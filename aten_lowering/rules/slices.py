@@ -24,10 +24,8 @@ def slice_(op: Builder, self: Value, dim: int, start: Size | None, end: Size | N
     """[*L, a, *R] -> [*L, n, *R]: x[start:end:step] as in Python, step > 0."""
     axis = axis_of(self, dim)
     size = dims(self)[axis]
-    start = 0 if start is None else start
-    end = _END if end is None or same(end, size) or at_least(end, size) else end
-    if same(start, 0) and same(step, 1) and type(end) is int and type(size) is int and (end >= size):
-        return self
+    start = 0 if start is None else from_behind(start, size)
+    end = _END if end is None or at_least(end, size) else from_behind(end, size)
     if same(start, 0) and same(step, 1) and end == _END:
         return self
     return op.Slice(self, op.shape([start]), op.shape([end]), [axis], op.shape([step]))
@@ -37,9 +35,18 @@ def slice_(op: Builder, self: Value, dim: int, start: Size | None, end: Size | N
 def select(op: Builder, self: Value, dim: int, index: Size) -> Value:
     """[*L, a, *R] -> [*L, *R], the element `index` of an axis."""
     axis = axis_of(self, dim)
-    if dims(self)[axis] == 1:
+    size = dims(self)[axis]
+    if size == 1:
         return op.squeeze(self, [axis])
-    return op.Gather(self, op.scalar(index), axis=axis)
+    return op.Gather(self, op.scalar(from_behind(index, size)), axis=axis)
+
+
+def from_behind(place: Size, size: Size) -> Size:
+    """A place that is known by its distance to the end, as a negative number; any other as it is."""
+    behind = place - size
+    if type(place) is int or type(behind) is not int or behind >= 0:
+        return place
+    return behind if behind == -1 or at_least(size, -behind) else place
 
 
 @lowers(aten.narrow.default, aten.narrow_copy.default)

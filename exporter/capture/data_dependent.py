@@ -95,14 +95,6 @@ def _nms(count: int, dets: torch.Tensor, scores: torch.Tensor, iou_threshold: fl
     return _empty((count,), torch.int64)
 
 
-def _pack_padded_sequence(
-    count: int, input: torch.Tensor, lengths: torch.Tensor, batch_first: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The elements of all sequences, and for each step how many run: `count // 3` stands for the longest."""
-    return _empty((count, *input.shape[2:]), input.dtype), _empty((count // 3,), torch.int64)
-
-
-_DECIDED_BY_SECOND = {aten.masked_select.default, aten._pack_padded_sequence.default}
 UNBACKED: dict[Any, Result] = {
     aten.nonzero.default: _nonzero,
     aten.argwhere.default: _nonzero,
@@ -115,7 +107,6 @@ UNBACKED: dict[Any, Result] = {
     aten.repeat_interleave.self_Tensor: _repeat_interleave,
     aten.repeat_interleave.Tensor: _repeat_counts,
     aten.bincount.default: _bincount,
-    aten._pack_padded_sequence.default: _pack_padded_sequence,
 }
 # Overloads that exist only once their library is imported.
 _UNBACKED_BY_NAME: dict[str, Result] = {"torchvision::nms": _nms}
@@ -129,7 +120,7 @@ def is_unbacked(func: Any) -> bool:
 def unbacked_outcomes(recorder: Recorder, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Outcome]:
     """The outcome at each sample, with a count of its own for what the values decide."""
     result = UNBACKED.get(func) or _UNBACKED_BY_NAME[func.name()]
-    key = args[1] if func in _DECIDED_BY_SECOND else args[0]
+    key = args[1] if func is aten.masked_select.default else args[0]
     outcomes = []
     for sample, count in enumerate(sample_counts(recorder, key)):
         metas = [_meta(argument, sample) for argument in args]

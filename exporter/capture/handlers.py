@@ -9,7 +9,9 @@ import torch
 
 from exporter.capture.parts import TAKES_APART, take_apart
 from exporter.capture.recorder import Recorder
+from exporter.capture.sizes import SizeNode
 from exporter.capture.tensors import RecordedTensor
+from exporter.capture.torch_internals import size_from_node
 from exporter.errors import CaptureError
 
 aten = torch.ops.aten
@@ -30,8 +32,24 @@ def handles(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 @handles(aten.item.default, aten._local_scalar_dense.default, aten.is_nonzero.default)
 def item(recorder: Recorder, func: Any, tensor: torch.Tensor) -> Any:
     """`tensor.item()`, `bool(tensor)`."""
-    value = recorder.scalar(recorder.tensor(tensor))
+    recorded = recorder.tensor(tensor)
+    node = recorded.node
+    if node is not None and node.target is aten.select.int and node.args[1:] == (0, 0) and node.args[0] in recorder.batches:
+        batch = recorder.batches[node.args[0]]
+        return size_from_node(batch) if isinstance(batch, SizeNode) else batch
+    value = recorder.scalar(recorded)
     return bool(value) if func is aten.is_nonzero.default else value
+
+
+@handles(aten._pack_padded_sequence.default)
+def pack_padded_sequence(
+    recorder: Recorder, func: Any, input: torch.Tensor, lengths: torch.Tensor, batch_first: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Who asks for the first of the batch sizes, as recurrent layers do, gets the size of the batch."""
+    data, batch_sizes = recorder.call(func, (input, lengths, batch_first), {})
+    batch = lengths.shape[0]
+    recorder.batches[recorder.node_of(batch_sizes)] = batch if type(batch) is int else batch.node
+    return data, batch_sizes
 
 
 @handles(aten.sym_size.int, aten.size.int)
@@ -51,7 +69,9 @@ def equal(recorder: Recorder, func: Any, first: torch.Tensor, second: torch.Tens
     """`torch.equal(a, b)`: a truth about values."""
     if tuple(first.shape) != tuple(second.shape):
         return False
-    return recorder.scalar(recorder.tensor((first == second).all()))
+    with recorder:
+        same = (first == second).all()
+    return recorder.scalar(recorder.tensor(same))
 
 
 @handles(aten.lift_fresh.default, aten.lift.default)
@@ -100,12 +120,21 @@ def instance_norm(
         func, (input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled), {}
     )
     if use_input_stats and running_mean is not None and running_var is not None:
-        axes = [0, *range(2, input.ndim)]
-        per_instance = list(range(2, input.ndim))
-        mean = input.mean(axes)
-        variance = input.var(per_instance, unbiased=True).mean(0)
-        recorder.assign(running_mean, running_mean * (1 - momentum) + mean * momentum)
-        recorder.assign(running_var, running_var * (1 - momentum) + variance * momentum)
+        space = list(range(2, input.ndim))
+        with recorder:
+            mean = running_mean * (1 - momentum) + input.mean([0, *space]) * momentum
+            variance = running_var * (1 - momentum) + input.var(space, unbiased=True).mean(0) * momentum
+        recorder.assign(running_mean, mean)
+        recorder.assign(running_var, variance)
+    return result
+
+
+@handles(aten.copy_.default)
+def copy(recorder: Recorder, func: Any, target: torch.Tensor, source: torch.Tensor, *args: Any) -> torch.Tensor:
+    """`x[i] += y` ends in writing the view into itself, which changes nothing."""
+    if recorder.is_same_memory(target, source):
+        return target
+    result: torch.Tensor = recorder.write(func, (target, source, *args), {})
     return result
 
 

@@ -166,6 +166,25 @@ def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: 
     return query.new_empty((*batch, query.shape[-2], value.shape[-1]))
 
 
+@special(aten.native_batch_norm.default)
+def _native_batch_norm(
+    input: torch.Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, *_: float
+) -> tuple[torch.Tensor, ...]:
+    """[N, C, *S] and the statistics that were taken: [C] each in training, else none, which torch's own forgets."""
+    kept = running_mean if running_mean is not None else weight if weight is not None else input
+    count = input.shape[1] if training else 0
+    return torch.empty_like(input), kept.new_empty((count,)), kept.new_empty((count,))
+
+
+@special(aten.ctc_loss.Tensor, aten.ctc_loss.IntList)
+def _ctc_loss(
+    log_probs: torch.Tensor, targets: Any, input_lengths: Any, target_lengths: Any, blank: int = 0, reduction: int = 1,
+    zero_infinity: bool = False,
+) -> torch.Tensor:  # fmt: skip
+    """[T, N, C] or [T, C] -> [] or [N]; torch's own looks into the lengths."""
+    return log_probs.new_empty(log_probs.shape[1:-1] if reduction == 0 else ())
+
+
 @special(aten._grouped_mm.default)
 def _grouped_mm(
     rows: torch.Tensor, matrices: torch.Tensor, offs: torch.Tensor | None = None, bias: torch.Tensor | None = None,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import torch
 
-from exporter.capture.tensors import ViewStep
-from exporter.capture.torch_internals import is_mutable, schema_of
+from exporter.capture.sizes import SizeNode
+from exporter.capture.tensors import RecordedTensor, ViewStep, same_sizes
+from exporter.capture.torch_internals import is_mutable, schema_of, size_from_node
 from exporter.errors import CaptureError
 
 aten = torch.ops.aten
@@ -114,8 +116,8 @@ def write_back(step: ViewStep, parent: Any, child: Any, call: Call) -> Any:
         CaptureError: the view has no inverse.
     """
     name = schema_of(step.target).name.split("::")[1]
-    if name in _ORDERED and child.numel() == parent.numel():
-        return child if child.shape == parent.shape else call(aten.reshape.default, child, list(parent.shape))
+    if name in _ORDERED and _counts(child) == _counts(parent):
+        return child if same_sizes(child, parent) else call(aten.reshape.default, child, list(parent.shape))
     if name in _SWAPS:
         return call(step.target, child, *step.args, **step.kwargs)
     if name in _PERMUTATIONS:
@@ -123,7 +125,7 @@ def write_back(step: ViewStep, parent: Any, child: Any, call: Call) -> Any:
     if name in _REPLACED:
         return call(_REPLACED[name], parent, child, *step.args, **step.kwargs)
     if name == "narrow":
-        dim, start, length = step.args
+        dim, start, length = (size_from_node(a) if isinstance(a, SizeNode) else a for a in step.args)
         return call(aten.slice_scatter.default, parent, child, dim, start, start + length)
     if name in _PARTS and step.index is not None:
         return _replace_part(step, parent, child, call)
@@ -135,6 +137,12 @@ def write_back(step: ViewStep, parent: Any, child: Any, call: Call) -> Any:
         f"{step.target}: a write to this view cannot be followed to the tensor that it is a view of",
         hint="write to a clone() of the view, or build the result with torch.where or torch.cat",
     )
+
+
+def _counts(tensor: RecordedTensor) -> list[int]:
+    """How many elements there are, at each sample."""
+    counts = [math.prod(spec.shape) for spec in tensor.specs]
+    return counts[:1] if len(set(counts)) == 1 else counts
 
 
 def _inverse_permutation(step: ViewStep, rank: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from exporter.capture.handlers import HANDLERS
 from exporter.capture.recorder import SAMPLES, Recorder
 from exporter.capture.subscripts import getitem, setitem
 from exporter.capture.tensors import RecordedTensor, Spec
-from exporter.capture.torch_internals import above_autograd, compiling, module_calls, subscripts
+from exporter.capture.torch_internals import above_autograd, compiling, module_calls, padding_calls, subscripts
 from exporter.eager import untouched
 from exporter.signature import Signature
 
@@ -37,6 +38,7 @@ def record(function: Callable[..., Any], model: torch.nn.Module | None, signatur
         stack.enter_context(above_autograd())
         stack.enter_context(compiling())
         stack.enter_context(subscripts(getitem, setitem))
+        stack.enter_context(padding_calls(partial(_pad_packed_sequence, recorder)))
         stack.enter_context(module_calls(_scoped(recorder, modules)))
         args, kwargs = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)
@@ -49,6 +51,10 @@ def record(function: Callable[..., Any], model: torch.nn.Module | None, signatur
     live = set(live_nodes(recorder.graph, [item for item in needed if isinstance(item, torch.fx.Node)]))
     captured.decisions = [decision for decision in recorder.decisions if decision.counts(live)]
     return captured
+
+
+def _pad_packed_sequence(recorder: Recorder, *args: Any) -> Any:
+    return recorder.call(torch.ops.aten._pad_packed_sequence.default, args, {})
 
 
 def state_names(model: torch.nn.Module | None) -> dict[int, str]:

@@ -29,8 +29,9 @@ from exporter.capture.folding import FOLD_LIMIT, folded
 from exporter.capture.graph import Decision, Source
 from exporter.capture.kernels import Kernels, Outcome, fill
 from exporter.capture.mutation import functional, write_back, written_arguments
+from exporter.capture.packed import PACKED_OUTCOMES
 from exporter.capture.sizes import Number, SizeNode
-from exporter.capture.tensors import RecordedTensor, Spec, ViewStep
+from exporter.capture.tensors import RecordedTensor, Spec, ViewStep, same_sizes, same_step
 from exporter.capture.torch_internals import (
     DispatchMode,
     is_mutable,
@@ -67,6 +68,7 @@ class Recorder(DispatchMode):
         scope: the path of the module that is running.
         named: the samples of each dim that the user named.
         counts: a mask's node -> how many elements it is taken to choose, at each sample.
+        batches: the node of a packed sequence's batch sizes -> the first of them, an integer or a SizeNode.
     """
 
     def __init__(self, names: Mapping[int, str], handlers: Mapping[Any, Callable[..., Any]]) -> None:
@@ -89,6 +91,7 @@ class Recorder(DispatchMode):
         self._is_user: dict[types.CodeType, bool] = {}
         self.named: set[tuple[int, ...]] = set()
         self.counts: dict[fx.Node, tuple[int, ...]] = {}
+        self.batches: dict[fx.Node, Any] = {}
 
     # What torch calls.
 
@@ -113,6 +116,8 @@ class Recorder(DispatchMode):
             return folded
         if is_unbacked(func):
             outcomes = unbacked_outcomes(self, func, args, kwargs)
+        elif func in PACKED_OUTCOMES:
+            outcomes = PACKED_OUTCOMES[func](self, args)
         elif has_mask(func, args):
             outcomes = masked_index_outcomes(self, func, args)
         elif is_open_slice(func, sizes):
@@ -255,17 +260,19 @@ class Recorder(DispatchMode):
         values = self.call(counterpart, args, {name: value for name, value in kwargs.items() if name not in outs})
         flat = list(values) if isinstance(values, (tuple, list)) else [values]
         targets = [item for entry in written for item in (entry if isinstance(entry, list) else [entry])]
-        for target, value in zip(targets, flat, strict=False):
+        count = len(schema.returns)
+        # What is written comes behind what is returned where both differ, as in batch normalization.
+        for target, value in zip(targets, flat[count:] or flat, strict=False):
             self.assign(target, value, resize=bool(outs))
-        results = [target for target in targets] if len(schema.returns) == len(targets) else flat
-        return results[0] if len(schema.returns) == 1 else tuple(results)
+        results = targets if count == len(targets) else flat[:count]
+        return results[0] if count == 1 else tuple(results)
 
     def assign(self, target: torch.Tensor, value: torch.Tensor, *, resize: bool = False) -> None:
         """Make `value` what `target`, all its views and all that it is a view of hold from now on."""
         tensor = self.tensor(target)
         if value.dtype != tensor.dtype:
             value = self.call(aten.to.dtype, (value, tensor.dtype), {})
-        if tuple(value.shape) != tuple(tensor.shape) and not resize:
+        if not resize and not same_sizes(self.tensor(value), tensor):
             value = self.call(aten.expand.default, (value, list(tensor.shape)), {})
         chain: list[tuple[RecordedTensor, RecordedTensor]] = []
         child, new = tensor, self.tensor(value)
@@ -281,6 +288,15 @@ class Recorder(DispatchMode):
         for changed, constant, node in values:
             changed.constant, changed.node = constant, node
             changed.version = changed.storage_.version
+
+    def is_same_memory(self, first: torch.Tensor, second: torch.Tensor) -> bool:
+        """Whether two tensors are one view, taken twice, of one tensor."""
+        a, b = self.tensor(first), self.tensor(second)
+        while a is not b:
+            if a.parent is None or b.parent is None or not same_step(a.step, b.step):
+                return False
+            a, b = a.parent, b.parent
+        return True
 
     def _call_positional(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         return self.call(func, args, kwargs)
@@ -313,6 +329,8 @@ class Recorder(DispatchMode):
         elif kind in _SYMBOLIC:
             sizes.append(argument.node)
             return argument.node
+        elif kind is SizeNode:
+            sizes.append(argument)
         return argument
 
     def tensor(self, tensor: torch.Tensor) -> RecordedTensor:

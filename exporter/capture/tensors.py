@@ -41,6 +41,25 @@ class ViewStep:
         return view
 
 
+def same_step(first: ViewStep | None, second: ViewStep | None) -> bool:
+    """Whether two views were taken in the same way, as far as their arguments tell without a question."""
+    if first is None or second is None:
+        return first is second
+    return first.target is second.target and first.index == second.index and (
+        _same_arguments(first.args, second.args) and _same_arguments(first.kwargs, second.kwargs)
+    )  # fmt: skip
+
+
+def _same_arguments(first: Any, second: Any) -> bool:
+    if first is second:
+        return True
+    if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)):
+        return len(first) == len(second) and all(map(_same_arguments, first, second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and _same_arguments([*first.values()], [*second.values()])
+    return type(first) is type(second) and type(first) in (int, bool, str) and bool(first == second)
+
+
 class Storage:
     """What all views of one piece of memory share: how often it was written."""
 
@@ -123,3 +142,10 @@ class RecordedTensor(torch.Tensor):
     def __array__(self, dtype: Any = None) -> Any:
         values = self.numpy()
         return values if dtype is None else values.astype(dtype)
+
+
+def same_sizes(first: RecordedTensor, second: RecordedTensor) -> bool:
+    """Whether two tensors have one shape at every sample, asked without deciding anything."""
+    if len(first.specs) != len(second.specs):
+        return False
+    return all(a.shape == b.shape for a, b in zip(first.specs, second.specs, strict=True))

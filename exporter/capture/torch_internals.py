@@ -45,6 +45,7 @@ __all__ = [
     "new_wrapper",
     "original_module",
     "outside_modes",
+    "padding_calls",
     "replace_tensor",
     "reset_dynamo",
     "same_storage",
@@ -200,6 +201,16 @@ def subscripts(getitem: Callable[..., Any], setitem: Callable[..., Any]) -> Iter
     finally:
         torch.Tensor.__getitem__ = read  # type: ignore[method-assign]
         torch.Tensor.__setitem__ = write  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def padding_calls(pad: Callable[..., Any]) -> Iterator[None]:
+    """Send what `pad_packed_sequence` calls to `pad`: torch's own binding takes no symbolic length."""
+    torch._VF._pad_packed_sequence = pad
+    try:
+        yield
+    finally:
+        del torch._VF._pad_packed_sequence
 
 
 @contextlib.contextmanager

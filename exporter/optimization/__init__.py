@@ -55,5 +55,5 @@ def optimize(model: ir.Model, *, keep: Collection[str] = ()) -> Counter[str]:
             report[name] += run(rewriter)
         if rewriter.changes == before:
             break
-    report["dead code"] += dead_code.run(rewriter)
+    report["dead code"] += dead_code.run_on_initializers(rewriter)
     return report

@@ -9,10 +9,11 @@ weight W and bias b is that node with s*W and s*b + t.
    get one.
 
 The node before is a Conv, a ConvTranspose, a Gemm or a MatMul with a constant weight, whose output
-nothing else uses. MatMul has no bias, so 1 and 3 do not apply to it; Add after MatMul is a Gemm for
-`fusion`. The new weights are computed when they are written; a weight that others use as well is
-only folded while the budget allows for the copy. Factors that are known while exporting are only
-folded between 2**-20 and 2**20, where the weights stay in the range of their dtype.
+nothing else uses: it takes the new weights in place, under its own name. MatMul has no bias, so 1
+and 3 do not apply to it; Add after MatMul is a Gemm for `fusion`. The new weights are computed when
+they are written; a weight that others use as well is only folded while the budget allows for the
+copy. Factors that are known while exporting are only folded between 2**-20 and 2**20, where the
+weights stay in the range of their dtype.
 """
 
 from __future__ import annotations
@@ -229,7 +230,7 @@ def _is_moderate(value: ir.Value | None, *, divides: bool) -> bool:
 
 
 def _folded(rewriter: Rewriter, node: ir.Node, linear: _Linear, effect: _Effect) -> ir.Value | None:
-    """Emit the linear node with the effect in its weights."""
+    """Put the effect into the weights of the linear node, whose output then is what `node` made."""
     weight, bias = linear.weight, linear.bias
     weights, biases = constant(weight), constant(bias)
     if weights is None or steps([weights, biases, *effect.sources]) >= MOST_STEPS:
@@ -253,8 +254,11 @@ def _folded(rewriter: Rewriter, node: ir.Node, linear: _Linear, effect: _Effect)
         )
         name = bias.name if bias is not None else f"{node.name}/bias"
         bias = rewriter.initializer(f"{name}/{node.op_type}", tensor)
-    inputs = [linear.node.inputs[0], weight, *([] if bias is None else [bias])]
-    return rewriter.emit(node, linear.node.op_type, inputs, linear.node.attributes.values(), fused=[linear.node])
+    rewriter.set_input(linear.node, 1, weight)
+    if bias is not None:
+        rewriter.set_input(linear.node, 2, bias)
+    linear.node.metadata_props.update({**node.metadata_props, **linear.node.metadata_props})
+    return linear.node.outputs[0]
 
 
 def _new_weight(linear: _Linear, weight: ir.TensorProtocol, scale: Callable[[], Array]) -> ir.TensorProtocol:

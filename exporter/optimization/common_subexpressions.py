@@ -3,7 +3,7 @@
 1. Two nodes of the same op, inputs, attributes and number of outputs: the first in the graph stays.
    A subgraph also uses what was computed outside before it, never what another branch computed.
 2. Add and Mul with their inputs exchanged.
-3. Initializers of one underlying tensor, with the same dtype and shape.
+3. Initializers of one tensor, or of one underlying array with the same dtype and shape.
 4. Small constants of the exporter's own with equal bytes. Parameters that only happen to be equal
    stay two: users look for both names.
 
@@ -105,8 +105,11 @@ def _serves(earlier: ir.Node, node: ir.Node) -> bool:
 
 def _initializers(rewriter: Rewriter, graph: ir.Graph) -> int:
     merged = 0
-    seen: dict[Hashable, ir.Value] = {}
+    seen = rewriter.constants.setdefault(graph, {})
     for value in list(graph.initializers.values()):
+        if value in seen:
+            continue
+        seen[value] = value
         tensor = value.const_value
         if tensor is None or value.is_graph_input():
             continue
@@ -125,8 +128,9 @@ def _initializers(rewriter: Rewriter, graph: ir.Graph) -> int:
 
 
 def _storage_key(tensor: ir.TensorProtocol) -> Hashable:
-    storage = tensor.raw if type(tensor) is ir.Tensor else tensor
-    return id(storage), tensor.dtype, *tensor.shape
+    if type(tensor) is ir.Tensor:
+        return id(tensor.raw), tensor.dtype, *tensor.shape
+    return id(tensor)
 
 
 def _bytes_key(tensor: ir.TensorProtocol) -> Hashable | None:

@@ -14,14 +14,19 @@ import onnx_ir as ir
 from exporter.optimization.rewriting import WITH_SUBGRAPHS, Rewriter, subgraphs
 from exporter.optimization.values import is_used
 
-__all__ = ["run"]
+__all__ = ["run", "run_on_initializers"]
 
 
 def run(rewriter: Rewriter) -> int:
     """Remove unused nodes and initializers; return how many."""
     removed = _nodes(rewriter, rewriter.graph)
     rewriter.flush()
-    return removed + _initializers(rewriter, rewriter.graph)
+    return removed + run_on_initializers(rewriter)
+
+
+def run_on_initializers(rewriter: Rewriter) -> int:
+    """Remove unused initializers, which is all that other passes leave behind; return how many."""
+    return _initializers(rewriter, rewriter.graph)
 
 
 def _nodes(rewriter: Rewriter, graph: ir.Graph) -> int:

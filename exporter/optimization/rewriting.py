@@ -1,8 +1,8 @@
 """Edit a model in place: what the passes share.
 
 A rule looks at one node and returns what stands for its outputs instead: a value that was there
-before, or the output of a node that it has just emitted. It never touches another node: what is no
-longer used is removed here, at once, so that "this value has one use" is always true to the graph.
+before, or the output of a node that it has just emitted. What is no longer used then is removed
+here, at once, so that "this value has one use" is always true to the graph.
 
 Names hold: a graph output and the values in `keep` never change theirs, a new node takes the name
 of the node that it replaces.
@@ -10,7 +10,7 @@ of the node that it replaces.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -66,6 +66,7 @@ class Rewriter:
         self.opset_version = model.opset_imports.get("", 0)
         self.keep = frozenset(keep)
         self.growth_bytes = growth_bytes
+        self.constants: dict[ir.Graph, dict[Hashable, ir.Value]] = {}  # that were compared already, each by what it is
         self._names: set[str] | None = None
         self._removed: set[ir.Node] = set()
         self._touched: list[ir.Node] = []
@@ -248,6 +249,14 @@ class Rewriter:
             self.remove(node)
             return 1
         return int(moved)
+
+    def set_input(self, node: ir.Node, index: int, value: ir.Value) -> None:
+        """Let the node read another value at a position, which may be one that it did not have."""
+        if len(node.inputs) <= index:
+            node.resize_inputs(index + 1)
+        if node.inputs[index] is not value:
+            node.replace_input_with(index, value)
+            self._touched.append(node)
 
     def redirect(self, old: ir.Value, new: ir.Value) -> bool:
         """Let all nodes that read the one value read the other; return whether there were any."""

@@ -175,7 +175,7 @@ def loop(call: Call) -> Types:
 
 def _trips(call: Call, body: ir.Graph, condition: Type | None) -> Size:
     """How often a Loop runs: its trip count, where nothing can stop it earlier."""
-    limit: Any = call.content(0) if call.has(0) else None
+    limit = call.sizes(0) if call.has(0) else None
     started = not call.has(1) or call.content(1) == (True,)
     if call.content(1) == (False,):
         return 0
@@ -186,7 +186,7 @@ def _trips(call: Call, body: ir.Graph, condition: Type | None) -> Size:
         return call.fresh("trips")
     if isinstance(limit[0], int):
         return max(limit[0], 0)
-    return limit[0]  # type: ignore[no-any-return]  # an INT64 scalar
+    return limit[0]
 
 
 def _passes(body: ir.Graph) -> bool:

@@ -156,6 +156,7 @@ def conv_transpose(call: Call) -> Types:
 
 
 def pooled(call: Call, x: TensorType) -> Shape | None:
+    """[N, C, *S] -> [N, C, *S']."""
     kernel = call.required("kernel_shape")
     if x.shape is None:
         space = call.unknown_shape(len(kernel), "pool")

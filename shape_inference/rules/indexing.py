@@ -1,4 +1,4 @@
-"""Operators that pick elements by their places: Gather, Scatter, TopK, NonZero, …"""
+"""Operators that pick elements by their places: Gather, Scatter, TopK, NonZero and the like."""
 
 from __future__ import annotations
 

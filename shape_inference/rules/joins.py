@@ -1,7 +1,8 @@
-"""Operators that put tensors together and take them apart: Concat, Split, Slice, Pad, …"""
+"""Operators that put tensors together and take them apart: Concat, Split, Slice, Pad."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -131,86 +132,79 @@ def _parts(call: Call, whole: Size) -> list[Size]:
 def slice_(call: Call) -> Types:
     """Take start:end:step of some axes: [*S] -> [max(0, ceil((end - start) / step)) there]."""
     x = call.tensor(0)
-    if call.version < 10:
-        starts: Shape | None = tuple(call.required("starts"))
-        ends: Shape | None = tuple(call.required("ends"))
-        axes: Shape | None = call.attribute("axes")
-        steps: Shape | None = None
-    else:
-        starts, ends = call.sizes(1), call.sizes(2)
-        axes, steps = call.sizes(3), call.sizes(4)
+    starts, ends, axes, steps = _slice_inputs(call)
     if x.shape is None:
         return (TensorType(x.dtype, None),)
     rank = len(x.shape)
-    number = _slice_count(call, starts, ends)
-    if axes is None and not (call.version >= 10 and call.has(3)) and number is not None:
-        axes = tuple(range(number))
-    if axes is None or number is None or any(isinstance(axis, Dim) for axis in axes):
+    if axes is None:
         return (TensorType(x.dtype, call.unknown_shape(rank, "slice")),)
-    unknown_steps = call.version >= 10 and call.has(4) and steps is None
     dims = list(x.shape)
-    cuts: list[slice] | None = [slice(None)] * rank
+    array = None if x.content is None else array_of(x)
     for position, given in enumerate(axes):
-        axis = call.axis(int(given), rank)  # type: ignore[arg-type]  # no Dim is among them
-        step: Any = 1 if steps is None else steps[position]
-        known = not unknown_steps and starts is not None and ends is not None
-        if not known or isinstance(step, Dim):
-            dims[axis] = call.fresh("slice")
-            cuts = None
-            continue
-        assert starts is not None and ends is not None
-        if step == 0:
-            call.fail("steps must not be 0", list(steps or ()))
-        start, end = starts[position], ends[position]
-        dims[axis] = _cut(call, x.shape[axis], start, end, step)
-        if cuts is not None and isinstance(start, int) and isinstance(end, int):
-            cuts[axis] = slice(start, _python_end(end, step), step)
+        axis = call.axis(given, rank)
+        if starts is None or ends is None or steps is None:
+            places = None
         else:
-            cuts = None
-    content = None
-    array = array_of(x) if cuts is not None else None
-    if array is not None and cuts is not None:
-        content = content_of(array[tuple(cuts)])
+            places = _places(call, dims[axis], starts[position], ends[position], steps[position])
+        if places is None:
+            dims[axis] = call.fresh("slice")
+            array = None
+            continue
+        low, high, step = places
+        length = ceil_div(high - low, step) if step > 0 else ceil_div(low - high, -step)
+        dims[axis] = larger(length, 0)
+        if array is not None and isinstance(low, int) and isinstance(high, int):
+            array = array.take(range(low, high, step), axis)
+        else:
+            array = None
+    content = None if array is None else content_of(array)
     return (TensorType(x.dtype, tuple(dims), content),)
 
 
-def _slice_count(call: Call, starts: Shape | None, ends: Shape | None) -> int | None:
-    """How many axes are sliced."""
-    for content in (starts, ends):
-        if content is not None:
-            return len(content)
-    for index in (1, 2):
-        dims = call.tensor(index).shape
-        if dims is not None and len(dims) == 1 and isinstance(dims[0], int):
-            return dims[0]
-    return None
+def _slice_inputs(
+    call: Call,
+) -> tuple[Shape | None, Shape | None, Sequence[int] | None, Shape | None]:
+    """The starts, ends, axes and steps of a Slice; None for what is not known."""
+    if call.version < 10:
+        starts: Shape | None = tuple(call.required("starts"))
+        ends: Shape | None = tuple(call.required("ends"))
+        axes: Sequence[int] | None = call.attribute("axes")
+        steps: Shape | None = None
+        given_axes, given_steps = axes is not None, False
+    else:
+        starts, ends, axes, steps = call.sizes(1), call.sizes(2), call.integers(3), call.sizes(4)
+        given_axes, given_steps = call.has(3), call.has(4)
+    known = starts if starts is not None else ends
+    number = len(known) if known is not None else count(call.tensor(1).shape)
+    if not given_axes and number is not None:
+        axes = range(number)
+    if not given_steps and axes is not None:
+        steps = (1,) * len(axes)
+    lengths = {len(item) for item in (starts, ends, axes, steps) if item is not None}
+    if len(lengths) > 1:
+        call.fail("starts, ends, axes and steps must have one length", sorted(lengths))
+    return starts, ends, axes, steps
 
 
-def _python_end(end: int, step: int) -> int | None:
-    """The end as Python slices read it: far below zero with a negative step is "to the front"."""
-    return None if step < 0 and end < -(2**31) + 1 else end
-
-
+# From here on a start or an end means "all the way".
 _FAR = 2**31 - 1
 
 
-def _cut(call: Call, dim: Size, start: Any, end: Any, step: int) -> Size:
-    """The length of start:end:step of an axis."""
-    if isinstance(dim, int) and isinstance(start, int) and isinstance(end, int):
-        return len(range(*slice(start, None if step < 0 and end < -dim else end, step).indices(dim)))
+def _places(call: Call, dim: Size, start: Size, end: Size, step: Size) -> tuple[Size, Size, int] | None:
+    """What start:end:step means on an axis, as `range` takes it; None where that is open."""
+    if isinstance(step, Dim):
+        return None
+    if step == 0:
+        call.fail("steps must not be 0", 0)
     if step > 0:
-        low, high = _clamped(call, start, dim, 0, dim), _clamped(call, end, dim, 0, dim)
-        if low is None or high is None:
-            return call.fresh("slice")
-        return larger(ceil_div(high - low, step), 0)
-    low = _clamped(call, start, dim, 0, dim - 1)
-    high = -1 if isinstance(end, int) and end <= -_FAR else _clamped(call, end, dim, -1, dim - 1)
-    if low is None or high is None:
-        return call.fresh("slice")
-    return larger(ceil_div(low - high, -step), 0)
+        low, high = _clamped(start, dim, 0, dim), _clamped(end, dim, 0, dim)
+    else:
+        low = _clamped(start, dim, 0, dim - 1)
+        high = -1 if isinstance(end, int) and end <= -_FAR else _clamped(end, dim, -1, dim - 1)
+    return None if low is None or high is None else (low, high, step)
 
 
-def _clamped(call: Call, place: Any, dim: Size, low: Size, high: Size) -> Size | None:
+def _clamped(place: Size, dim: Size, low: Size, high: Size) -> Size | None:
     """A start or end within an axis; a negative one counts from the back."""
     if isinstance(place, int):
         if place >= _FAR:

@@ -329,7 +329,7 @@ def _whole(item: Any) -> int | float | Dim:
     """A whole number as an int, whatever its type."""
     if isinstance(item, float) and item.is_integer():
         return int(item)
-    return item  # type: ignore[no-any-return]  # an element of a content
+    return item
 
 
 @infers("Tile")

@@ -1,0 +1,72 @@
+"""Packed sequences: all of their sizes depend on the lengths, but for the size of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from exporter.capture.data_dependent import sample_counts
+from exporter.capture.kernels import Outcome, outcome_of
+from exporter.capture.sizes import SizeNode
+from exporter.capture.tensors import RecordedTensor
+
+if TYPE_CHECKING:
+    from exporter.capture.recorder import Recorder
+
+aten = torch.ops.aten
+
+_SAMPLES = 3
+
+
+def _packed(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
+    """[T, B, *L], [B] -> [S, *L], [longest].
+
+    Where the lengths are not known, the longest is the whole of time at the example, and less than that
+    elsewhere, so that nobody takes it for the size of the input.
+    """
+    input, lengths, batch_first = args
+    known = recorder.value_of(lengths)
+    counts = sample_counts(recorder, lengths)
+    outcomes = []
+    for sample in range(_SAMPLES):
+        whole = _spec(input, sample)
+        if known is None:
+            count, longest = counts[sample], max(whole.shape[int(batch_first)] - sample, 1)
+        else:
+            count, longest = int(known.sum()), int(known.max())
+        data = whole.meta().new_empty((count, *whole.shape[2:]))
+        outcomes.append(outcome_of((data, data.new_empty((longest,), dtype=torch.int64)), []))
+    return outcomes
+
+
+def _padded(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
+    """[S, *L], [longest] -> [longest or the length asked for, B, *L], [B]."""
+    data, batch_sizes, batch_first, _, total_length = args
+    batch = recorder.batches.get(recorder.node_of(batch_sizes))
+    if batch is None:
+        batch = SizeNode(recorder, sample_counts(recorder, batch_sizes), None, (recorder.node_of(batch_sizes), None))
+    outcomes = []
+    for sample in range(_SAMPLES):
+        total = _number(total_length, sample)
+        whole, count = _spec(data, sample), _number(batch, sample)
+        time = total if total > 0 else _spec(batch_sizes, sample).shape[0]
+        shape = (count, time) if batch_first else (time, count)
+        result = whole.meta().new_empty((*shape, *whole.shape[1:]))
+        outcomes.append(outcome_of((result, result.new_empty((count,), dtype=torch.int64)), []))
+    return outcomes
+
+
+def _spec(tensor: RecordedTensor, sample: int) -> Any:
+    return tensor.specs[sample % len(tensor.specs)]
+
+
+def _number(number: Any, sample: int) -> Any:
+    return number.values[sample] if isinstance(number, SizeNode) else number
+
+
+PACKED_OUTCOMES: dict[Any, Callable[[Recorder, Sequence[Any]], list[Outcome]]] = {
+    aten._pack_padded_sequence.default: _packed,
+    aten._pad_packed_sequence.default: _padded,
+}
