@@ -19,6 +19,7 @@ import torch
 from onnxscript import BuilderBase
 
 from aten_lowering.dtypes import from_torch
+from aten_lowering.equal_sizes import EqualSizes
 from aten_lowering.errors import LoweringError
 from aten_lowering.schemas import OpSchema, make_attribute, op_schema, type_variable
 from shape_inference import (
@@ -62,6 +63,7 @@ class _Root:
     def __init__(self, opset_version: int) -> None:
         self.opset_version = opset_version
         self.types: dict[Value, Type] = {}
+        self.equal_sizes = EqualSizes()
         self.names: dict[str, int] = {}
         self.constants: dict[Any, Value] = {}
         self.initializers: dict[str, Value] = {}
@@ -126,6 +128,7 @@ class Builder(BuilderBase):
             )  # fmt: skip
         except InferenceError as error:
             raise LoweringError(f"{self.scope or 'model'}: {error}") from error
+        results = tuple(map(self.root.equal_sizes.in_type, results))
         if outputs == 1 and (constant := self._known(results[0])) is not None:
             return constant
         made = self._append(op_type, values, self._attributes(given, info), results, domain)
@@ -407,9 +410,10 @@ class Builder(BuilderBase):
         """A reduction over axes, given as the opset wants them; over none, the value itself."""
         if not axes:
             return value
+        axes = [axis % rank(value) for axis in axes]  # onnxruntime does not fold an empty axis by a negative number
         if self.opset_version >= 18 or op_type == "ReduceSum":
-            return cast(Value, self.emit(op_type, [value, list(axes)], {"keepdims": int(keepdims)}))
-        return cast(Value, self.emit(op_type, [value], {"axes": list(axes), "keepdims": int(keepdims)}))
+            return cast(Value, self.emit(op_type, [value, axes], {"keepdims": int(keepdims)}))
+        return cast(Value, self.emit(op_type, [value], {"axes": axes, "keepdims": int(keepdims)}))
 
     def split(self, value: Value, sizes: Sequence[Size], axis: int) -> tuple[Value, ...]:
         """The value cut into parts of the given sizes along an axis."""

@@ -22,7 +22,7 @@ from aten_lowering.promotion import as_value
 from aten_lowering.registry import lowers_complex, registry
 from shape_inference import Dim, Size
 
-__all__ = ["Complex", "as_complex", "joined", "leading", "parts", "part_type"]
+__all__ = ["Complex", "as_complex", "joined", "leading", "part_type", "parts"]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -15,7 +16,7 @@ from shape_inference import TensorType
 
 __all__ = [
     "any_of", "boolean", "broadcast", "computed_in", "floating", "inverse_tangent", "is_negative", "pointwise",
-    "polynomial", "repeat_while", "truncated", "where", "wide",
+    "polynomial", "repeat_while", "truncated", "weighted_sum", "where", "wide",
 ]  # fmt: skip
 
 _DOUBLE, _FLOAT = ir.DataType.DOUBLE, ir.DataType.FLOAT
@@ -112,7 +113,12 @@ def boolean(op: Builder, value: Value) -> Value:
 
 
 def where(op: Builder, condition: Value, chosen: Value, other: Value) -> Value:
-    """`condition ? chosen : other`, in any dtype that both have."""
+    """`condition ? chosen : other`, in any dtype that both have; with a constant truth on a side, in logic."""
+    if dtype(chosen) == ir.DataType.BOOL:
+        for side, value in ((chosen, other), (other, chosen)):
+            if dims(side) == () and (content := op.content(side)) is not None:
+                asked = condition if bool(content[0]) == (side is chosen) else op.Not(condition)
+                return op.Or(asked, value) if content[0] else op.And(asked, value)
     used = computed_in(op, "Where", dtype(chosen))
     result: Value = op.Where(condition, op.cast(chosen, used), op.cast(other, used))
     return op.cast(result, dtype(chosen))
@@ -142,12 +148,23 @@ def inverse_tangent(op: Builder, x: Value) -> Value:
     return op.Add(rough, missing)
 
 
-def polynomial(op: Builder, x: Value, coefficients: Sequence[float]) -> Value:
-    """`c[0] + c[1] x + c[2] x^2 + …`, by Horner's rule."""
-    *lower, result = [op.constant(c, dtype(x)) for c in coefficients]
+def polynomial(op: Builder, x: Value, coefficients: Sequence[float], largest: float = 1.0) -> Value:
+    """`c[0] + c[1] x + c[2] x^2 + …`, by Horner's rule.
+
+    `largest` is how large x gets: it is divided by that, since onnxruntime takes an Add of a constant that
+    is 0 in float32, as high coefficients are, for one that does nothing.
+    """
+    if largest != 1:
+        x = op.Mul(x, 1 / largest)
+    *lower, result = [op.constant(c * largest**k, dtype(x)) for k, c in enumerate(coefficients)]
     for coefficient in reversed(lower):
         result = op.Add(op.Mul(result, x), coefficient)
     return result
+
+
+def weighted_sum(op: Builder, terms: Value, weights: np.ndarray) -> Value:
+    """[*S, n] -> [*S]; a MatMul, which has no kernel for tensors that are empty, would do the same."""
+    return op.reduce("ReduceSum", op.Mul(terms, op.constant(weights)), [-1])
 
 
 def repeat_while(

@@ -7,6 +7,7 @@ window o, an integer table [K, O] that is a constant where all sizes are known.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -28,10 +29,11 @@ __all__ = [
     "weighted_sums",
 ]
 
+_S = TypeVar("_S", bound=Size)
 _NO_KERNEL = {ir.DataType.BFLOAT16: ir.DataType.FLOAT}
 
 
-def each_axis(setting: Sequence[Size], space: int, default: Sequence[Size] | None = None) -> list[Size]:
+def each_axis(setting: Sequence[_S], space: int, default: Sequence[_S] | None = None) -> list[_S]:
     """A setting for each of the axes: one number stands for all of them, none for the default."""
     given = list(setting) or list(default or [])
     return given * space if len(given) == 1 else given
@@ -63,9 +65,8 @@ def pad_space(op: Builder, x: Value, begin: Sequence[Size], end: Sequence[Size],
 
 def places(op: Builder, kernel: Size, count: Size, stride: Size, dilation: Size) -> Value:
     """Where each tap of each window lies: [K, O], k * dilation + o * stride."""
-    if all(type(size) is int for size in (kernel, count, stride, dilation)):
-        table = np.arange(kernel)[:, None] * dilation + np.arange(count) * stride  # type: ignore[operator]
-        return op.constant(table.astype(np.int64))
+    if isinstance(kernel, int) and isinstance(count, int) and isinstance(stride, int) and isinstance(dilation, int):
+        return op.constant((np.arange(kernel)[:, None] * dilation + np.arange(count) * stride).astype(np.int64))
     taps = scaled_range(op, kernel, dilation)
     return op.Add(op.unsqueeze(taps, [1]), scaled_range(op, count, stride))
 
@@ -105,6 +106,8 @@ def weighted_sums(op: Builder, x: Value, axis: int, weights: Value) -> Value:
     """Sums over one axis: [*A, S, *B], [S', S] -> [*A, S', *B]."""
     sizes = dims(x)
     behind = sizes[axis + 1 :]
+    if 0 in [size for size in sizes if type(size) is int]:  # the runtime multiplies no empty batch by a matrix
+        return op.expand(op.constant(0, x.dtype), [*sizes[:axis], dims(weights)[0], *behind])
     if not behind:
         return op.MatMul(x, op.transpose(weights, [1, 0]))
     x = op.reshape(x, [*sizes[: axis + 1], product(behind)])

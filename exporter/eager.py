@@ -22,22 +22,20 @@ def call(function: Callable[..., Any], signature: Signature, leaves: Sequence[An
 
 @contextlib.contextmanager
 def untouched(model: Any) -> Iterator[None]:
-    """Put back what a run changes: attributes, buffers and parameters of modules, and random states."""
+    """Put back what a run changes: attributes, buffers, parameters and hooks of modules, and random states."""
     modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
-    before = [(m, dict(vars(m)), dict(m._buffers), dict(m._parameters)) for m in modules]
-    values = [value for m in modules for name, value in vars(m).items() if name[0] != "_"]
+    before = [(vars(m), dict(vars(m))) for m in modules]
+    values = [value for attributes, _ in before for value in attributes.values()]
     lists = [(value, list(value)) for value in values if type(value) is list]
-    mappings = [(value, dict(value)) for value in values if type(value) is dict]
+    mappings = [(value, dict(value)) for value in values if isinstance(value, dict)]
     states = torch.get_rng_state(), random.getstate()
     try:
         yield
     finally:
         torch.set_rng_state(states[0])
         random.setstate(states[1])
-        for module, attributes, buffers, parameters in before:
-            _restore(vars(module), attributes)
-            _restore(module._buffers, buffers)
-            _restore(module._parameters, parameters)
+        for attributes, entries in before:
+            _restore(attributes, entries)
         for mapping, entries in mappings:
             _restore(mapping, entries)
         for listed, items in lists:

@@ -11,6 +11,7 @@ import torch
 from aten_lowering import Builder, RuleRegistry, registry
 from aten_lowering.errors import OpsetError
 from exporter.capture import capture_model
+from exporter.capture.decisions import constraints_of
 from exporter.capture.graph import CapturedGraph
 from exporter.errors import InputError
 from exporter.optimization import optimize
@@ -76,11 +77,11 @@ def export(
                 model, args, keywords, capture=capture, allow_fixed=allow_fixed, dynamic_shapes=dynamic_shapes,
                 sizes=sizes, other_calls=others, input_names=input_names, output_names=output_names,
             )  # fmt: skip
+        with report.phase("translation"):
+            onnx_model = translate(captured, signature, rules, opset_version)
             report.describe(captured)
         if strict and captured.constraints:
             raise_decided(captured.constraints)
-        with report.phase("translation"):
-            onnx_model = translate(captured, signature, rules, opset_version)
         with report.phase("optimization"):
             report.passes = dict(optimize(onnx_model))
     return Program(onnx_model, report, signature, captured, model)
@@ -89,11 +90,14 @@ def export(
 def translate(
     captured: CapturedGraph, signature: Signature, rules: RuleRegistry, opset_version: int
 ) -> ir.Model:  # fmt: skip
-    """The ONNX model of a captured graph, before optimization."""
+    """The ONNX model of a captured graph, before optimization; the constraints get the formulas found on the way."""
     op = Builder(opset_version)
     translator = Translator(op, rules)
     inputs = translator.inputs(signature)
     results = translator.translate(captured, inputs)
+    captured.constraints = constraints_of(
+        captured.decisions, signature.sample_sizes, signature.symbols(), translator.size_of
+    )
     names = [*signature.output_names, *captured.mutations]
     outputs = name_outputs(op, results[: len(signature.output_names)], names, inputs)
     graph = ir.Graph(

@@ -5,34 +5,29 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from exporter import structures
+from exporter.dynamic_dims import (
+    Dims,
+    DynamicDim,
+    describe_dim,
+    example_sizes,
+    near_sizes,
+    resized,
+    sample_sizes,
+    with_equals,
+    with_formulas,
+    with_sums,
+)
 from exporter.errors import InputError
-from shape_inference import Dim, symbol
+from shape_inference import Dim, Size, symbol
 
 Shape = tuple[int, ...]
 Call = tuple[Sequence[Any], Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class DynamicDim:
-    """A dim that a user left open.
-
-    Attributes:
-        name: what it is called; equal names mean equal sizes.
-        minimum: the least size that it may have.
-        maximum: the largest, or None.
-        automatic: whether the name is ours, so that it may turn out equal to another.
-    """
-
-    name: str
-    minimum: int = 1
-    maximum: int | None = None
-    automatic: bool = False
 
 
 class Signature:
@@ -44,6 +39,7 @@ class Signature:
         positional_names: the parameters that the positional arguments go to.
         dims: for each leaf, axis -> the dynamic dim.
         sample_sizes: name of a dynamic dim -> its sizes while recording, the example's first.
+        fixed_values: the inputs that the model's code takes sizes from, so that the example's values are part of it.
         output_names: a name for each flattened result, once it is known.
     """
 
@@ -75,12 +71,13 @@ class Signature:
         self.input_names = _names(self.paths, self.leaves, input_names)
         if other_calls:
             dynamic_shapes = _differing_dims(self, other_calls, dynamic_shapes)
-        self.dims = _dynamic_dims(self, dynamic_shapes, parameters)
+        self.dims = with_formulas(_dynamic_dims(self, dynamic_shapes, parameters), self.leaves)
         self._freeze(sizes or {})
         self.sample_sizes: dict[str, tuple[int, ...]] = {}
+        self.fixed_values: set[str] = set()
         self.output_names: list[str] = []
         self._wanted_output_names = output_names
-        self.choose_samples(0)
+        self.choose_samples()
 
     @property
     def tensor_indices(self) -> list[int]:
@@ -119,18 +116,35 @@ class Signature:
         if not dims:
             return [shape]
         return [
-            tuple(self.sample_sizes[dims[a].name][i] if a in dims else n for a, n in enumerate(shape))
-            for i in range(count)
+            tuple(dims[a].at(sizes) if a in dims else n for a, n in enumerate(shape))
+            for sizes in (self.sizes_at(i) for i in range(count))
         ]
+
+    def sizes_at(self, sample: int) -> dict[str, int]:
+        """Name of each dim that is no formula -> its size at a sample."""
+        return {name: sizes[sample] for name, sizes in self.sample_sizes.items()}
+
+    def named_samples(self) -> set[tuple[int, ...]]:
+        """The sizes at all samples of each dim that the user named, formulas too."""
+        count = len(next(iter(self.sample_sizes.values()), ()))
+        dims = [dim for row in self.dims for dim in row.values()]
+        return {tuple(dim.at(self.sizes_at(i)) for i in range(count)) for dim in dims}
+
+    def symbolic_shape(self, index: int, symbols: Mapping[str, Dim]) -> list[Size]:
+        """The leaf's sizes: numbers, the symbols of dims, and formulas of these."""
+        shape: list[Size] = list(self.leaves[index].shape)
+        for axis, dim in self.dims[index].items():
+            shape[axis] = symbols[dim.name] if dim.formula is None else dim.formula.substitute(symbols)
+        return shape
 
     def fix(self, names: Collection[str]) -> None:
         """Make dims static, at the sizes of the example."""
-        self.dims = [{a: dim for a, dim in dims.items() if dim.name not in names} for dims in self.dims]
-        self.choose_samples(0)
+        self._make_static(set(names))
+        self.choose_samples()
 
     def symbols(self) -> dict[str, Dim]:
-        """Name of each dynamic dim -> its symbol."""
-        dims = [dim for dims in self.dims for dim in dims.values()]
+        """Name of each dynamic dim that is no formula -> its symbol."""
+        dims = [dim for dims in self.dims for dim in dims.values() if dim.formula is None]
         return {dim.name: symbol(dim.name, minimum=dim.minimum, maximum=dim.maximum) for dim in dims}
 
     def _freeze(self, sizes: Mapping[str, int]) -> None:
@@ -141,67 +155,41 @@ class Signature:
                     f"sizes: there is no dynamic dim {name!r}",
                     hint=f"the dims are {', '.join(sorted(known)) or 'none'}",
                 )
+        wanted = example_sizes(self.dims, self.leaves) | dict(sizes)
         for i, (leaf, dims) in enumerate(zip(self.leaves, self.dims, strict=True)):
             for axis, dim in dims.items():
-                if dim.name in sizes:
-                    leaf = resized(leaf, axis, sizes[dim.name])
+                if dim.at(wanted) != leaf.shape[axis]:
+                    leaf = resized(leaf, axis, dim.at(wanted))
             self.leaves[i] = leaf
-        self.dims = [{a: dim for a, dim in dims.items() if dim.name not in sizes} for dims in self.dims]
+        self._make_static(set(sizes))
 
-    def unify_equal_sizes(self) -> bool:
-        """Take automatic dims of one size for the same dim; whether that changed anything."""
-        first: dict[int, DynamicDim] = {}
-        changed = False
-        for leaf, dims in zip(self.leaves, self.dims, strict=True):
+    def _make_static(self, names: set[str]) -> None:
+        """Take dims out, and put the example's sizes into the formulas that have them."""
+        known = {name: size for name, size in example_sizes(self.dims, self.leaves).items() if name in names}
+        rows: Dims = []
+        for dims in self.dims:
+            row = {}
             for axis, dim in dims.items():
-                if dim.automatic:
-                    same = first.setdefault(leaf.shape[axis], dim)
-                    changed |= same is not dim
-                    dims[axis] = same
-        return changed
+                formula = None if dim.formula is None else dim.formula.substitute(known)
+                if dim.name not in names and not isinstance(formula, int):
+                    row[axis] = replace(dim, formula=formula)
+            rows.append(row)
+        self.dims = rows
 
-    def choose_samples(self, attempt: int) -> None:
-        """Choose the sizes at which the model is recorded.
+    def relate(self, sums: bool) -> None:
+        """Take automatic dims of one size for one dim, and where asked dims that are a sum for that sum."""
+        self.dims = with_equals(self.dims, self.leaves)
+        if sums:
+            self.dims = with_sums(self.dims, self.leaves)
 
-        Args:
-            attempt: 0 takes any sizes; 1 multiples of the power of 2 in the example's size, 2 multiples
-                of the example's size, for models that work at no other.
-        """
-        sizes: dict[str, tuple[int, DynamicDim]] = {}
-        for leaf, dims in zip(self.leaves, self.dims, strict=True):
-            for axis, dim in dims.items():
-                size = leaf.shape[axis]
-                if dim.name in sizes and sizes[dim.name][0] != size:
-                    raise InputError(
-                        f"dim {dim.name!r}: must have one size in all inputs, got {sizes[dim.name][0]} and {size}",
-                        hint="give dims of different sizes different names",
-                    )
-                sizes[dim.name] = size, dim
-        offsets = itertools.count()
-        self.sample_sizes = {}
-        for name, (size, dim) in sizes.items():
-            step = [1, size & -size or 1, max(size, 1)][attempt]
-            used = {sample for samples in self.sample_sizes.values() for sample in samples[1:]}
-            self.sample_sizes[name] = (size, *_others(size, step, dim, _OFFSETS[next(offsets) % len(_OFFSETS)], used))
+    def choose_samples(self, attempt: int = 0, *, near: bool = False) -> None:
+        """Choose the sizes at which the model is recorded, as `dynamic_dims.sample_sizes` does."""
+        self._attempt = attempt
+        self.sample_sizes = sample_sizes(self.dims, self.leaves, attempt, near=near)
 
-
-# Steps from the example's size to the two others, one pair a dim: no two dims share a difference.
-_OFFSETS = [(3, 7), (5, 12), (8, 19), (11, 25), (14, 33), (17, 38), (20, 47), (23, 51), (26, 61), (29, 64)]
-
-
-def _others(size: int, step: int, dim: DynamicDim, offsets: tuple[int, int], used: set[int]) -> list[int]:
-    """Two other sizes of a dim, within its bounds, and not those of another dim."""
-    others: list[int] = []
-    for offset in offsets:
-        other = size + offset * step
-        while other in used or other in others:
-            other += step
-        if dim.maximum is not None and other > dim.maximum:
-            down = (n for n in range(min(size, dim.maximum) - step, max(dim.minimum, 1) - 1, -step))
-            up = (n for n in range(size + step, dim.maximum + 1, step))
-            other = next((n for n in itertools.chain(up, down) if n not in others and n not in used), size)
-        others.append(other)
-    return others
+    def sizes_to_run(self) -> list[dict[str, int]]:
+        """Two choices of sizes near the example's, of the kind that the model took."""
+        return near_sizes(self.dims, self.leaves, self._attempt)
 
 
 def is_value(leaf: Any) -> bool:
@@ -221,7 +209,8 @@ def _parameter_names(function: Callable[..., Any], args: Sequence[Any], kwargs: 
     if len(args) > len(positional) and rest is None:
         expected = ", ".join(p.name for p in positional) or "none"
         raise InputError(
-            f"example_inputs: the model takes at most {len(positional)} positional arguments ({expected}), got {len(args)}"
+            f"example_inputs: the model takes at most {len(positional)} positional arguments ({expected}), "
+            f"got {len(args)}"
         )
     names = [p.name for p in positional[: len(args)]]
     names += [f"{rest}_{i}" for i in range(len(args) - len(positional))]
@@ -281,16 +270,6 @@ def _distinct(names: Sequence[str], taken: Sequence[str]) -> list[str]:
     return distinct
 
 
-def resized(tensor: torch.Tensor, axis: int, size: int) -> torch.Tensor:
-    """The tensor with one axis cut or repeated to a size."""
-    old = tensor.shape[axis]
-    if not old:
-        shape = list(tensor.shape)
-        shape[axis] = size
-        return torch.zeros(shape, dtype=tensor.dtype, device=tensor.device)
-    return tensor.index_select(axis, torch.arange(size, device=tensor.device) % old)
-
-
 def _differing_dims(signature: Signature, calls: Sequence[Call], spec: Any) -> dict[str, dict[int, str]]:
     """The dims that differ between examples, dims of equal sizes in all of them under one name."""
     if spec is not None:
@@ -320,7 +299,8 @@ def _dynamic_dims(signature: Signature, spec: Any, parameters: Sequence[str]) ->
     if isinstance(spec, (tuple, list)):
         if len(spec) > len(parameters):
             raise InputError(
-                f"dynamic_shapes: must have at most one entry for each of the {len(parameters)} positional inputs, got {len(spec)}"
+                f"dynamic_shapes: must have at most one entry for each of the {len(parameters)} positional inputs, "
+                f"got {len(spec)}"
             )
         tree = dict(zip(parameters, spec, strict=False))
     if isinstance(tree, Mapping):
@@ -382,29 +362,3 @@ def _axes(axes: Any, name: str, leaf: torch.Tensor) -> Iterator[tuple[int, Dynam
         described = describe_dim(dim, f"{name}_dim_{axis % leaf.ndim}", leaf.shape[axis])
         if described is not None:
             yield axis % leaf.ndim, described
-
-
-def describe_dim(dim: Any, automatic_name: str, size: int) -> DynamicDim | None:
-    """What a user wrote for one axis; None for a static one.
-
-    Raises:
-        InputError: it is none of the spellings of a dim, or the example lies outside of it.
-    """
-    if dim is None or type(dim) is int or dim is torch.export.Dim.STATIC:
-        return None
-    least = min(size, 1)
-    if isinstance(dim, str):
-        return DynamicDim(dim, least)
-    if dim in (torch.export.Dim.AUTO, torch.export.Dim.DYNAMIC):
-        return DynamicDim(automatic_name, least, automatic=True)
-    if isinstance(dim, torch.export.Dim):
-        maximum = dim.max if dim.max < 2**31 else None  # torch's int_oo is larger than any size
-        if size < dim.min or (maximum is not None and size > maximum):
-            raise InputError(
-                f"dynamic_shapes: dim {dim.__name__!r} must lie in {dim.min}..{maximum or ''}, the example has {size}"
-            )
-        return DynamicDim(dim.__name__, min(dim.min, least) if dim.min <= 1 else dim.min, maximum)
-    raise InputError(
-        f"dynamic_shapes: an axis must have a name, a torch.export.Dim or None, got {dim!r}",
-        hint='write {"x": {0: "batch"}}',
-    )

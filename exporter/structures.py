@@ -64,7 +64,7 @@ def _open(value: Any) -> Children | None:
         return [(name, getattr(value, name)) for name in names], _copier(value, names)
     if _is_container_object(value):
         names = [name for name, item in vars(value).items() if name[0] != "_" and _holds_tensor(item)]
-        return [(name, vars(value)[name]) for name in names], _copier(value, names)
+        return [(name, vars(value)[name]) for name in names], _cache_copier(value, names)
     node = SUPPORTED_NODES.get(type(value))
     if node is not None:
         children, context = node.flatten_fn(value)
@@ -104,6 +104,23 @@ def _copier(value: Any, names: Sequence[str]) -> Callable[[list[Any]], Any]:
         made = copy.copy(value)
         for name, item in zip(names, items, strict=True):
             object.__setattr__(made, name, item)
+        return made
+
+    return make
+
+
+def _cache_copier(value: Any, names: Sequence[str]) -> Callable[[list[Any]], Any]:
+    """Like `_copier`; what a run would change in the cache is not shared, and its count of tokens follows its keys."""
+    copied = _copier(value, names)
+
+    def make(items: list[Any]) -> Any:
+        made = copied(items)
+        for name, item in vars(value).items():
+            if name not in names and isinstance(item, (list, dict)):
+                setattr(made, name, copy.deepcopy(item))
+        count, keys = vars(value).get("cumulative_length"), vars(value).get("keys")
+        if type(count) is int and isinstance(keys, torch.Tensor) and keys.ndim > 1 and count == keys.shape[-2]:
+            made.cumulative_length = made.keys.shape[-2]
         return made
 
     return make

@@ -17,11 +17,12 @@ from aten_lowering.errors import ExportError, LoweringError, MissingRuleError
 from aten_lowering.quotients import SIZE_FUNCTIONS
 from aten_lowering.registry import Rule, RuleRegistry, complex_registry
 from exporter.capture.graph import CapturedGraph, live_nodes
+from exporter.capture.recorder import SAMPLES
 from exporter.capture.tensors import Spec
 from exporter.decomposition import decompose
 from exporter.signature import Signature
 from exporter.weights import weight
-from shape_inference import Size, TensorType
+from shape_inference import Dim, Size, TensorType
 
 aten = torch.ops.aten
 
@@ -38,14 +39,18 @@ class Translator:
         self.op, self.rules = op, rules
         self._decomposed: dict[fx.Node, CapturedGraph] = {}
         self._state: dict[int, Value] = {}
+        self._values: dict[fx.Node, Any] = {}
+        self._checked: set[tuple[Dim, tuple[int, ...]]] = set()
+        self._samples: list[dict[str, int]] = [{}]
 
     def inputs(self, signature: Signature) -> list[Value]:
         """The inputs of the ONNX graph, with the names of their dynamic dims."""
         values, symbols = [], signature.symbols()
+        self._samples = [{n: sizes[i] for n, sizes in signature.sample_sizes.items()} for i in range(SAMPLES)]
         for index in signature.tensor_indices:
             name = signature.input_names[index]
-            leaf, dynamic = signature.leaves[index], signature.dims[index]
-            shape: list[Size] = [symbols[dynamic[a].name] if a in dynamic else n for a, n in enumerate(leaf.shape)]
+            leaf = signature.leaves[index]
+            shape = signature.symbolic_shape(index, symbols)
             if leaf.is_complex():
                 shape.append(2)
             self.op.unique(name)
@@ -64,7 +69,13 @@ class Translator:
         wanted = [*captured.outputs, *captured.mutations.values()]
         live = live_nodes(captured.graph, [item for item in wanted if isinstance(item, fx.Node)])
         self._find_missing(live)
-        return self._run(captured, live, inputs)
+        return self._run(captured, live, inputs, self._values)
+
+    def size_of(self, node: fx.Node, axis: int) -> Size | None:
+        """The formula of a size of a translated tensor; None where it is not known."""
+        value = self._values.get(node)
+        known = isinstance(value, Value) and value.shape is not None and -len(value.shape) <= axis < len(value.shape)
+        return dims(value)[axis] if known else None
 
     # Inside.
 
@@ -81,7 +92,7 @@ class Translator:
         target: Any = node.target
         if node.op != "call_function" or target in SIZE_FUNCTIONS or target in _OWN:
             return True
-        if self.rules.find(target) is not None:
+        if self._rule(target, _touches_complex(node)) is not None:
             return True
         if target in above or (pieces := decompose(node)) is None:
             return False
@@ -91,8 +102,10 @@ class Translator:
         self._decomposed[node] = pieces
         return True
 
-    def _run(self, captured: CapturedGraph, live: Sequence[fx.Node], inputs: Sequence[Any]) -> list[Any]:
-        values: dict[fx.Node, Any] = {}
+    def _run(
+        self, captured: CapturedGraph, live: Sequence[fx.Node], inputs: Sequence[Any], values: dict[fx.Node, Any]
+    ) -> list[Any]:
+        """Translate the live nodes; `values` takes what each became."""
         placeholders = (node for node in captured.graph.nodes if node.op == "placeholder")
         values.update(zip(placeholders, inputs, strict=True))
         for node in live:
@@ -109,10 +122,11 @@ class Translator:
 
     def _call(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
         target: Any = node.target
-        rule = self._rule(node)
+        is_complex = _touches_complex(node)
+        rule = self._rule(target, is_complex)
         if rule is None and node in self._decomposed:
             return self._pieces(node, values)
-        lookup = _tagged(values) if _touches_complex(node) and target not in _OWN else values.__getitem__
+        lookup = _tagged(values) if is_complex and target not in _OWN else values.__getitem__
         args, kwargs = _mapped(node.args, lookup), _mapped(node.kwargs, lookup)
         if target in _OWN:
             return _OWN[target](self, node, *args)
@@ -124,11 +138,11 @@ class Translator:
         self._check_result(node, rule, result)
         return result
 
-    def _rule(self, node: fx.Node) -> Rule | None:
+    def _rule(self, target: Any, is_complex: bool) -> Rule | None:
         """The rule for a call; calls that take or return complex tensors have rules of their own."""
-        if _touches_complex(node):
-            return self.rules.own(node.target) or complex_registry.find(node.target)
-        return self.rules.find(node.target)
+        if is_complex:
+            return self.rules.own(target) or complex_registry.find(target)
+        return self.rules.find(target)
 
     def _pieces(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
         """The result of a decomposed call; `values` has what the call's arguments became."""
@@ -137,7 +151,7 @@ class Translator:
         for piece in pieces.graph.nodes:
             piece.meta["module"] = node.meta.get("module", "")
         outputs = [item for item in pieces.outputs if isinstance(item, fx.Node)]
-        results = self._run(pieces, live_nodes(pieces.graph, outputs), given)
+        results = self._run(pieces, live_nodes(pieces.graph, outputs), given, {})
         return results if pieces.is_sequence else results[0]
 
     def _check_result(self, node: fx.Node, rule: Rule, result: Any) -> None:
@@ -152,7 +166,7 @@ class Translator:
             self._check_shape(value, specs, rule)
 
     def _check_shape(self, value: Value, specs: tuple[Spec, ...], rule: Rule) -> None:
-        expected = [n if len(set(n)) > 1 else n[0] for n in zip(*(s.shape for s in specs), strict=True)]
+        expected: list[Any] = [n if len(set(n)) > 1 else n[0] for n in zip(*(s.shape for s in specs), strict=True)]
         if specs[0].dtype.is_complex:
             expected.append(2)
         if value.shape is None:
@@ -170,6 +184,20 @@ class Translator:
         if any(type(a) is not int and type(b) is int for a, b in zip(inferred, expected, strict=True)):
             shape = [b if type(b) is int else a for a, b in zip(inferred, expected, strict=True)]
             self.op.set_type(value, TensorType(value.dtype, tuple(shape), self.op.content(value)))  # type: ignore[arg-type]
+        for size, samples in zip(inferred, expected, strict=True):
+            if type(size) is not int and type(samples) is tuple and (size, samples) not in self._checked:
+                self._checked.add((size, samples))
+                self._check_size(size, samples, rule)
+
+    def _check_size(self, size: Dim, samples: tuple[int, ...], rule: Rule) -> None:
+        """Hold a formula to the sizes that torch gave at the samples, where it is one of named dims."""
+        if all(samples):
+            self.op.root.equal_sizes.present([size])
+        if not {str(symbol) for symbol in size.symbols()} <= self._samples[0].keys():
+            return
+        found = tuple(size.evaluate(bindings) for bindings in self._samples)
+        if found != samples:
+            raise LoweringError(f"{rule.overload}: the rule must return sizes {samples}, got {size}, which is {found}")
 
     def _weight(self, name: str, tensor: torch.Tensor) -> Value:
         known = self._state.get(id(tensor))

@@ -15,8 +15,9 @@ __all__ = ["PROOF_DEPTH", "Range", "bounds", "extreme_range", "quotient_range", 
 
 # How deep proofs go into nested floor divisions, minima and maxima.
 PROOF_DEPTH = 6
-# How many ways to relax the minima and maxima of one polynomial are tried.
-_CHOICES = 8
+# How many ways to relax the minima and maxima of one polynomial are tried, at one depth and in all.
+_CHOICES = 6
+_TRIALS = 24
 
 # The least and the greatest value; None where there is none, or none is known.
 Range = tuple[int | None, int | None]
@@ -29,21 +30,31 @@ def range_of(size: Size) -> Range:
 
 def bounds(terms: Terms, depth: int = PROOF_DEPTH) -> Range:
     """Proven bounds of a polynomial."""
+    low = _least(terms, depth, [_TRIALS])
+    least = _least({monomial: -factor for monomial, factor in terms.items()}, depth, [_TRIALS])
+    return low, None if least is None else -least
+
+
+def _least(terms: Terms, depth: int, trials: list[int]) -> int | None:
+    """What a polynomial is never below; `trials` counts down how many relaxations are left."""
     low: int | None = 0
-    high: int | None = 0
+    relaxable = False
     for monomial, factor in terms.items():
-        term_low, term_high = _monomial_range(monomial)
-        if factor < 0:
-            term_low, term_high = term_high, term_low
-        low = None if low is None or term_low is None else low + factor * term_low
-        high = None if high is None or term_high is None else high + factor * term_high
-    if depth and len(terms) > 1:
-        least, greatest = _relaxed(terms, depth, 1), _relaxed(terms, depth, -1)
-        if least is not None and (low is None or least > low):
-            low = least
-        if greatest is not None and (high is None or -greatest < high):
-            high = -greatest
-    return low, high
+        if len(monomial) == 1:
+            atom = monomial[0]
+            bound = atom.low if factor > 0 else atom.high
+            relaxable = relaxable or atom.kind != "symbol"
+        elif monomial:
+            bound = _monomial_range(monomial)[factor < 0]
+            relaxable = relaxable or any(atom.kind != "symbol" for atom in monomial)
+        else:
+            bound = 1
+        low = None if low is None or bound is None else low + factor * bound
+    if relaxable and depth and len(terms) > 1:
+        relaxed = _relaxed(terms, depth, trials)
+        if relaxed is not None and (low is None or relaxed > low):
+            return relaxed
+    return low
 
 
 def _monomial_range(monomial: Monomial) -> Range:
@@ -75,8 +86,8 @@ def _product_range(a: int | None, b: int | None, c: int | None, d: int | None) -
     return min(corners), max(corners)
 
 
-def _relaxed(terms: Terms, depth: int, sign: int) -> int | None:
-    """The least value of sign * terms where each atom is put at what it is known to be near.
+def _relaxed(terms: Terms, depth: int, trials: list[int]) -> int | None:
+    """What a polynomial is never below with each atom put at what it is known to be near.
 
     p // k lies within [(p - k + 1) / k, p / k]; a maximum with a positive factor is at least each
     of its arguments, a minimum with a negative one at most each: each is tried alone.
@@ -84,26 +95,28 @@ def _relaxed(terms: Terms, depth: int, sign: int) -> int | None:
     scale = 1
     found: list[tuple[Monomial, int, Atom, Monomial]] = []
     for monomial, factor in terms.items():
-        place = _relaxable(monomial, factor * sign)
+        place = _relaxable(monomial, factor)
         if place is None:
             continue
         atom = monomial[place]
-        others = monomial[:place] + monomial[place + 1 :]
         if atom.kind == "floordiv":
             scale = math.lcm(scale, int(atom.args[1]))  # type: ignore[arg-type]  # `_relaxable` saw an int
-        found.append((monomial, factor * sign, atom, others))
+        found.append((monomial, factor, atom, monomial[:place] + monomial[place + 1 :]))
     if not found:
         return None
-    choices: list[Terms] = [{monomial: factor * sign * scale for monomial, factor in terms.items()}]
+    choices: list[Terms] = [{monomial: factor * scale for monomial, factor in terms.items()}]
     for monomial, factor, atom, others in found:
         choices = [
             _replaced(choice, monomial, factor, others, bound, scale)
-            for choice in choices[:_CHOICES]
+            for choice in choices
             for bound in _relaxations(atom, factor, scale)
-        ]
+        ][:_CHOICES]
     best: int | None = None
     for choice in choices:
-        low = bounds(choice, depth - 1)[0] if choice else 0
+        if trials[0] <= 0:
+            break
+        trials[0] -= 1
+        low = _least(choice, depth - 1, trials) if choice else 0
         if low is not None and (best is None or -(-low // scale) > best):
             best = -(-low // scale)
     return best
@@ -141,10 +154,11 @@ def _replaced(terms: Terms, monomial: Monomial, factor: int, others: Monomial, b
 
 
 def quotient_range(a: Size, b: Size) -> Range:
-    """The range of a // b; nothing is known where b may be 0 or negative."""
+    """The range of a // b, which has no value where b is 0; nothing is known where b may be negative."""
     (a_low, a_high), (b_low, b_high) = range_of(a), range_of(b)
-    if b_low is None or b_low <= 0:
+    if b_low is None or b_low < 0:
         return None, None
+    b_low = max(b_low, 1)
     low = high = None
     if a_low is not None:
         low = a_low // b_low if a_low < 0 else (0 if b_high is None else a_low // b_high)

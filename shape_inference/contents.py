@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -74,14 +75,20 @@ def content_of(array: Any) -> Content | None:
     return tuple(array.reshape(-1)) if array.size <= MAX_CONTENT else None
 
 
-def tensor_content(tensor: ir.TensorProtocol) -> Content | None:
+_READABLE = INTEGERS | FLOATS | {ir.DataType.BOOL, ir.DataType.BFLOAT16}
+
+# A tensor in another file is read for its contents only if it has so few elements.
+_MAX_EXTERNAL = 16
+
+
+def tensor_content(tensor: ir.TensorProtocol, dtype: ir.DataType, shape: tuple[Size, ...] | None) -> Content | None:
     """The elements of a constant, if they are few enough and numbers; big data is not touched."""
-    if tensor.size > MAX_CONTENT:
+    total = count(shape)
+    if total is None or dtype not in _READABLE:
         return None
-    dtype = tensor.dtype
-    if dtype in INTEGERS or dtype in FLOATS or dtype == ir.DataType.BOOL:
-        return tuple(tensor.numpy().reshape(-1).tolist())
-    return None
+    if type(tensor) is ir.ExternalTensor and (total > _MAX_EXTERNAL or not os.path.exists(tensor.path)):
+        return None
+    return tuple(tensor.numpy().reshape(-1).tolist())
 
 
 def elementwise(
@@ -120,7 +127,7 @@ def _marker(value: object) -> object:
 
 def compare(a: Any, b: Any, relation: str) -> bool | None:
     """Decide a relation of two elements; None where it is open."""
-    if not isinstance(a, Dim) and not isinstance(b, Dim):
+    if type(a) is not Dim and type(b) is not Dim:
         return _PLAIN[relation](a, b)
     if isinstance(a, float) or isinstance(b, float):
         return None
@@ -149,7 +156,7 @@ def truncated_div(a: Any, b: Any) -> Any:
         return a // b if (a >= 0) == (b > 0) else -(-a // b)
     if isinstance(b, int) and b < 0:
         a, b = -a, -b
-    if not at_least(b, 1):
+    if not at_least(b, 0):  # it is not 0, or there is no quotient
         quotient = a // b
         return quotient if divisible(a, b) else None
     if at_least(a, 0):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, final
 
 import onnx_ir as ir
 
@@ -56,6 +56,7 @@ __all__ = [
 T = TypeVar("T")
 
 
+@final
 class Dim(ir.SymbolicDim):
     """An integer expression that is not constant; `symbol`, `parse` and arithmetic make them."""
 
@@ -335,7 +336,7 @@ def ceil_div(a: Size, b: Size) -> Size:
     """Return a / b, rounded up."""
     if isinstance(b, int):
         return (a + (b - 1)) // b if b > 0 else -(a // -b)
-    return (a + b - 1) // b if (b.minimum or 0) >= 1 else -(-a // b)
+    return -(-a // b) if b.minimum is None or b.minimum < 0 else (a + b - 1) // b
 
 
 def smaller(a: Size, b: Size) -> Size:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from shape_inference.dims import Dim, Size, parse, same, symbol
 from shape_inference.errors import InferenceError
-from shape_inference.registry import UNKNOWN, Call, NotTyped, rule_for
+from shape_inference.registry import UNKNOWN, Call, NotTyped, Rule, rule_for
 from shape_inference.report import Report, label
 from shape_inference.types import SequenceType, TensorType, Type
 from shape_inference.values import ir_shape, ir_type, type_of
@@ -54,7 +54,7 @@ class _Inference:
         self._model = model
         self._given = given
         self._strict = strict
-        self._types: dict[ir.Value, Type | None] = {}
+        self._types: dict[ir.Value, Type] = {}
         self._symbols: dict[str, Dim] = {}
         self._origins: dict[str, str] = {}
         self._errors: list[InferenceError] = []
@@ -66,12 +66,13 @@ class _Inference:
         self._attributes: Mapping[str, ir.Attr] = {}
         self._opsets: Mapping[str, int] = model.opset_imports
         self._functions = model.functions
+        self._plans: dict[tuple[str, str], _Plan] = {}
 
     def report(self) -> Report:
         graph = self._model.graph
         self._inputs(graph)
         self._graph(graph)
-        types = {value: given for value, given in self._types.items() if given is not None}
+        types = {value: given for value, given in self._types.items() if given is not UNKNOWN}
         for value, given in types.items():
             _write(value, given)
         return Report(self._errors, types, self._origins, graph)
@@ -85,7 +86,9 @@ class _Inference:
         for dims in shapes.values():
             for dim in dims or ():
                 if isinstance(dim, str) and dim.isidentifier():
-                    self._symbols[dim] = symbol(dim)
+                    self._symbols.setdefault(dim, symbol(dim))
+                elif type(dim) is Dim:
+                    self._symbols.update({item.value: item for item in dim.symbols()})
         for value, dims in shapes.items():
             given = self._given.get(value.name or "")
             if isinstance(given, (TensorType, SequenceType)):
@@ -93,13 +96,14 @@ class _Inference:
                 continue
             declared = type_of(value, self.fresh)
             if not isinstance(declared, TensorType):
-                self._types[value] = declared
+                self._types[value] = declared or UNKNOWN
                 continue
             sizes = None
             if dims is not None:
                 name = value.name or "input"
                 sizes = tuple(self._input_dim(dim, f"{name}_{axis}", bound) for axis, dim in enumerate(dims))
-            content = declared.content
+            # Before IR version 4 every initializer was an input too; since then such an input is a default.
+            content = declared.content if (self._model.ir_version or 4) < 4 else None
             if content is None and sizes is not None:
                 content = self._input_content(value, declared.dtype, sizes)
             self._types[value] = TensorType(declared.dtype, sizes, content)
@@ -111,7 +115,7 @@ class _Inference:
             return list(given)
         if value.shape is None:
             return None
-        return [dim if isinstance(dim, (int, Dim)) else dim.value for dim in value.shape]
+        return [dim if isinstance(dim, int) or type(dim) is Dim else dim.value for dim in value.shape]
 
     def _input_dim(self, dim: Any, name: str, bound: Mapping[str, int]) -> Size:
         if isinstance(dim, str):
@@ -122,7 +126,7 @@ class _Inference:
             size = symbol(self._name(name))
         else:
             size = dim
-        if bound and isinstance(size, Dim):
+        if bound and type(size) is Dim:
             return size.substitute(bound)
         return size
 
@@ -204,22 +208,25 @@ class _Inference:
         return ready
 
     def _visit(self, node: ir.Node, *, unsorted: bool = False) -> None:
+        """Type the outputs of one node. What is not known at all is UNKNOWN in the table of types."""
         types = self._types
         inputs: list[Type | None] = []
         for value in node.inputs:
             if value is None:
                 inputs.append(None)
-                continue
-            if value in types:
-                given = types[value]
+            elif value in types:
+                inputs.append(types[value])
             else:
                 if not unsorted and value.producer() is not None:
                     raise _Unsorted
-                given = types[value] = type_of(value, self.fresh)
-            inputs.append(UNKNOWN if given is None else given)
+                types[value] = type_of(value, self.fresh) or UNKNOWN
+                inputs.append(types[value])
         self._node = node
+        outputs = node.outputs
         try:
-            results = self._results(node, inputs)
+            results = self._results(node, inputs, len(outputs))
+        except NotTyped:
+            results = ()
         except InferenceError as error:
             self._fail(InferenceError(self._path + label(node), error.must, error.got))
             results = ()
@@ -228,42 +235,46 @@ class _Inference:
             self._fail(InferenceError(self._path + label(node), "the node must be valid", what))
             results = ()
         self._node = node
-        outputs = node.outputs
+        known = len(results)
         for place, value in enumerate(outputs):
-            result = results[place] if place < len(results) else None
+            result = results[place] if place < known else None
             if value.shape is not None or value.type is not None:
                 result = self._reconciled(value, result)
-            types[value] = result
+            types[value] = UNKNOWN if result is None else result
 
-    def _results(self, node: ir.Node, inputs: list[Type | None]) -> tuple[Type | None, ...]:
-        domain = node.domain
-        function = self._functions.get(node.op_identifier()) if self._functions else None
-        attributes = {name: attr.value for name, attr in node.attributes.items()}
+    def _results(self, node: ir.Node, inputs: list[Type | None], count: int) -> tuple[Type | None, ...]:
+        """What the rule for a node says, or the body of the function that it calls."""
         if self._attributes:
             attributes = self._resolved(node)
-        if function is not None:
-            return self._called(node, function, inputs, attributes)
-        version = node.version or self._opsets.get("" if domain == "ai.onnx" else domain, 0)
-        rule = rule_for(node.op_type, domain, version or 1)
+        else:
+            attributes = {name: attr.value for name, attr in node.attributes.data.items()}
+        op_type, domain = node.op_type, node.domain
+        if self._functions:
+            function = self._functions.get(node.op_identifier())
+            if function is not None:
+                return self._called(node, function, inputs, attributes)
+        plan = self._plans.get((domain, op_type))
+        if plan is None or node.version is not None:
+            plan = self._planned(node)
+        rule, version, signature = plan
+        if signature is not None:
+            signature.check(node, inputs, attributes)
         if rule is None:
-            if domain in ("", "ai.onnx"):
-                raise InferenceError(label(node), "the op must exist", f"opset {version}")
             return ()
-        _check(node, domain, version, inputs, attributes)
-        call = Call(
-            node.op_type,
-            domain,
-            version or 1,
-            inputs,
-            attributes,
-            len(node.outputs),
-            self.fresh,
-            self._body,
-        )
-        try:
-            return rule(call)
-        except NotTyped:
-            return ()
+        return rule(Call(op_type, domain, version, inputs, attributes, count, self.fresh, self._body))
+
+    def _planned(self, node: ir.Node) -> _Plan:
+        """How nodes like this one are typed."""
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        version = node.version or self._opsets.get(domain) or 1
+        rule = rule_for(node.op_type, domain, version)
+        signature = _signature(node.op_type, domain, version)
+        if rule is None and signature is None and not domain:
+            raise InferenceError(label(node), "the op must exist", f"opset {version}")
+        plan = (rule, version, signature)
+        if node.version is None:
+            self._plans[node.domain, node.op_type] = plan
+        return plan
 
     def _resolved(self, node: ir.Node) -> dict[str, Any]:
         """The attributes, those of the function put in place of references."""
@@ -280,15 +291,16 @@ class _Inference:
         if dead:
             self._errors, self._strict = [], False
         for value, given in zip(graph.inputs, inputs, strict=False):
-            self._types[value] = type_of(value, self.fresh) if given is None else given
+            self._types[value] = (type_of(value, self.fresh) if given is None else given) or UNKNOWN
         self._graph(graph)
         self._node, self._errors, self._strict = saved
         return tuple([self._outcome(value) for value in graph.outputs])
 
     def _outcome(self, value: ir.Value) -> Type | None:
         if value not in self._types:
-            self._types[value] = type_of(value, self.fresh)
-        return self._types[value]
+            self._types[value] = type_of(value, self.fresh) or UNKNOWN
+        given = self._types[value]
+        return None if given is UNKNOWN else given
 
     def _called(
         self,
@@ -301,19 +313,21 @@ class _Inference:
         key = (function.identifier(), tuple(inputs), repr(attributes))
         if key in self._cached:
             return self._cached[key]
-        saved = self._types, self._attributes, self._opsets, self._path, len(self._origins)
+        saved = self._types, self._attributes, self._opsets, self._plans, self._path
+        made_up = len(self._made_up)
         self._types = {}
         self._attributes = {**function.attributes, **_as_given(node, self._attributes)}
         self._opsets = {**saved[2], **function.opset_imports}
-        self._path = f"{saved[3]}{label(node)} > "
+        self._plans = {}
+        self._path = f"{saved[4]}{label(node)} > "
         for place, value in enumerate(function.inputs):
-            self._types[value] = inputs[place] if place < len(inputs) else None
+            self._types[value] = (inputs[place] if place < len(inputs) else None) or UNKNOWN
         try:
             self._graph(function)
             results = tuple([self._outcome(value) for value in function.outputs])
         finally:
-            self._types, self._attributes, self._opsets, self._path, made_up = saved
-        if len(self._origins) == made_up:
+            self._types, self._attributes, self._opsets, self._plans, self._path = saved
+        if len(self._made_up) == made_up:
             self._cached[key] = results
         return results
 
@@ -326,7 +340,7 @@ class _Inference:
         if not isinstance(inferred, TensorType):
             return inferred
         dtype, said = inferred.dtype, value.type
-        if isinstance(said, ir.TensorType) and said.dtype is not dtype:
+        if type(said) is ir.TensorType and said.dtype is not dtype:
             if dtype is ir.DataType.UNDEFINED:
                 dtype = said.dtype
             elif said.dtype is not ir.DataType.UNDEFINED:
@@ -363,14 +377,14 @@ class _Inference:
         return dims if result is None else tuple(result)
 
     def _is_made_up(self, size: Size) -> bool:
-        return isinstance(size, Dim) and not self._made_up.isdisjoint(size.free_symbols())
+        return type(size) is Dim and not self._made_up.isdisjoint(size.free_symbols())
 
     def _adopted(self, theirs: ir.SymbolicDim, ours: Size) -> Size | None:
         """The model's own formula, where we have but a made-up name."""
         if theirs.value is None or theirs.value in self._made_up or not self._is_made_up(ours):
             return None
-        size = theirs if isinstance(theirs, Dim) else parse(theirs.value, self._symbols)
-        if isinstance(size, Dim):
+        size = theirs if type(theirs) is Dim else parse(theirs.value, self._symbols)
+        if type(size) is Dim:
             for name in size.free_symbols() - self._symbols.keys():
                 self._symbols[name] = symbol(name)
                 self._origins[name] = self._origin()
@@ -412,10 +426,15 @@ def _write(value: ir.Value, given: Type) -> None:
     """Put a type into the model."""
     if value.const_value is not None and value.shape is not None:
         return
-    kind = ir_type(given)
+    if type(given) is TensorType:
+        if given.dtype is not ir.DataType.UNDEFINED:
+            value.type = ir.TensorType(given.dtype)
+        if given.shape is not None:
+            value.shape = ir.Shape(given.shape)
+        return
+    kind, dims = ir_type(given), ir_shape(given)
     if kind is not None:
         value.type = kind
-    dims = ir_shape(given)
     if dims is not None:
         value.shape = dims
 
@@ -428,9 +447,26 @@ class _Signature:
     def __init__(self, schema: onnx.defs.OpSchema) -> None:
         self.inputs_least = schema.min_input
         self.inputs_most = schema.max_input
-        self.attributes = tuple(name for name, attribute in schema.attributes.items() if attribute.required)
+        self.attributes = tuple([name for name, attribute in schema.attributes.items() if attribute.required])
         single = onnx.defs.OpSchema.FormalParameterOption.Single
-        self.required_inputs = tuple(place for place, item in enumerate(schema.inputs) if item.option == single)
+        self.required_inputs = tuple([place for place, item in enumerate(schema.inputs) if item.option == single])
+
+    def check(self, node: ir.Node, inputs: list[Type | None], attributes: Mapping[str, Any]) -> None:
+        """Check a node.
+
+        Raises:
+            InferenceError: It has too few or too many inputs, or lacks an attribute.
+        """
+        if not self.inputs_least <= len(inputs) <= self.inputs_most:
+            wanted = f"{self.inputs_least} to {self.inputs_most} inputs"
+            raise InferenceError(label(node), f"the op must have {wanted}", len(inputs))
+        if None in inputs:
+            for place in self.required_inputs:
+                if inputs[place] is None:
+                    raise InferenceError(label(node), f"input {place} must be given")
+        for name in self.attributes:
+            if name not in attributes:
+                raise InferenceError(label(node), f"attribute {name} must be given")
 
 
 @functools.cache
@@ -441,23 +477,5 @@ def _signature(op_type: str, domain: str, version: int) -> _Signature | None:
         return None
 
 
-def _check(
-    node: ir.Node,
-    domain: str,
-    version: int,
-    inputs: list[Type | None],
-    attributes: Mapping[str, Any],
-) -> None:
-    """Check a node against the operator's schema."""
-    signature = _signature(node.op_type, "" if domain == "ai.onnx" else domain, version or 1)
-    if signature is None:
-        return
-    if not signature.inputs_least <= len(inputs) <= signature.inputs_most:
-        wanted = f"{signature.inputs_least} to {signature.inputs_most} inputs"
-        raise InferenceError(label(node), f"the op must have {wanted}", len(inputs))
-    for place in signature.required_inputs:
-        if inputs[place] is None:
-            raise InferenceError(label(node), f"input {place} must be given")
-    for name in signature.attributes:
-        if name not in attributes:
-            raise InferenceError(label(node), f"attribute {name} must be given")
+# A rule, the opset version that it is called with, and what the schema demands.
+_Plan = tuple[Rule | None, int, _Signature | None]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import onnx_ir as ir
 
-from shape_inference.contents import tensor_content
+from shape_inference.contents import FLOATS, count, tensor_content
 from shape_inference.dims import Dim, Size, parse
-from shape_inference.types import OptionalType, SequenceType, TensorType, Type
+from shape_inference.types import MAX_CONTENT, OptionalType, SequenceType, TensorType, Type
 
-__all__ = ["ir_shape", "ir_type", "shape_of", "type_from_proto", "type_of"]
+__all__ = ["ir_shape", "ir_type", "shape_of", "tensor_type", "type_from_proto", "type_of"]
 
 Fresh = Callable[[str], Dim]
 
+_MAX_FLOATS = 16
+_IS_LITTLE = sys.byteorder == "little"
 
-def shape_of(shape: ir.Shape | None, fresh: Fresh, symbols: Mapping[str, Dim] | None = None) -> tuple[Size, ...] | None:
+
+def shape_of(shape: Any, fresh: Fresh, symbols: Mapping[str, Dim] | None = None) -> tuple[Size, ...] | None:
     """The dims of an onnx_ir shape: ours as they are, texts read, unknown ones named."""
     if shape is None:
         return None
@@ -35,27 +39,45 @@ def type_of(value: ir.Value, fresh: Fresh, symbols: Mapping[str, Dim] | None = N
     """What a value says about itself; None if it has no type."""
     constant = value.const_value
     if constant is not None:
-        dims = shape_of(constant.shape, fresh) if isinstance(constant.shape, ir.Shape) else None
-        return TensorType(constant.dtype, dims, tensor_content(constant))
+        return tensor_type(constant, fresh)
     if value.type is None:
         return None
     return _typed(value.type, shape_of(value.shape, fresh, symbols))
 
 
+def tensor_type(tensor: ir.TensorProtocol, fresh: Fresh) -> TensorType:
+    """The type of a constant, with its contents if they are few; of floats, only what may be scales is read."""
+    if type(tensor) is ir.serde.TensorProtoTensor:
+        proto = tensor.raw
+        dtype, dims = ir.DataType(proto.data_type), tuple(proto.dims)
+        if dtype is ir.DataType.INT64 and len(dims) < 2 and proto.HasField("raw_data") and _IS_LITTLE:
+            # Nearly all constants that shapes are computed from: read without the way through numpy.
+            raw = proto.raw_data
+            few = len(raw) <= 8 * MAX_CONTENT
+            return TensorType(dtype, dims, tuple(memoryview(raw).cast("q")) if few else None)
+    else:
+        dtype, dims = tensor.dtype, shape_of(tensor.shape, fresh) or ()
+    if dtype in FLOATS and (len(dims) > 1 or (count(dims) or 0) > _MAX_FLOATS):
+        return TensorType(dtype, dims)
+    return TensorType(dtype, dims, tensor_content(tensor, dtype, dims))
+
+
 def _typed(given: Any, dims: tuple[Size, ...] | None) -> Type | None:
     """An onnx_ir type with the shape of its innermost tensor."""
-    if isinstance(given, ir.TensorType):
+    # Compared by class: an isinstance of onnx_ir's classes, which are protocols, costs 1 µs.
+    kind = type(given)
+    if kind is ir.TensorType:
         return TensorType(given.dtype, dims)
-    if isinstance(given, ir.SequenceType):
+    if kind is ir.SequenceType:
         return SequenceType(_typed(given.elem_type, dims))
-    if isinstance(given, ir.OptionalType):
-        return OptionalType(_typed(given.elem_type, dims))  # type: ignore[arg-type]  # a model with an optional of an optional is not valid
+    if kind is ir.OptionalType:
+        return OptionalType(_typed(given.elem_type, dims))  # type: ignore[arg-type]  # no optional holds an optional
     return None
 
 
 def type_from_proto(given: Any, fresh: Fresh) -> Type | None:
     """The type in an attribute: onnx_ir's pair of type and shape."""
-    if isinstance(given, ir.TypeAndShape):
+    if type(given) is ir.TypeAndShape:
         return _typed(given.type, shape_of(given.shape, fresh))
     return None
 

@@ -85,16 +85,14 @@ def session_of(program: Program) -> onnxruntime.InferenceSession:
 def compare(session: onnxruntime.InferenceSession, function: Callable[..., Any], inputs: Sequence[Any]) -> None:
     """Run both and compare shapes, dtypes and values of every result."""
     tensors = [t for t in inputs if isinstance(t, torch.Tensor)]
-    given = {i.name: t.numpy() for i, t in zip(session.get_inputs(), tensors, strict=True)}
+    given = {i.name: _real(t).numpy() for i, t in zip(session.get_inputs(), tensors, strict=True)}
     actual = session.run(None, given)
     with torch.no_grad():
         expected = function(*(t.clone() if isinstance(t, torch.Tensor) else t for t in inputs))
     expected = [e for e in torch.utils._pytree.tree_leaves(expected) if e is not None]
     assert len(actual) == len(expected)
     for got, want in zip(actual, expected, strict=True):
-        want = torch.as_tensor(want)
-        if want.is_complex():
-            want = torch.view_as_real(want.resolve_conj())
+        want = _real(torch.as_tensor(want))
         assert tuple(got.shape) == tuple(want.shape)
         assert got.dtype == want.numpy().dtype
         if want.is_floating_point():
@@ -104,6 +102,12 @@ def compare(session: onnxruntime.InferenceSession, function: Callable[..., Any],
             np.testing.assert_allclose(got, want.numpy(), rtol=tolerance, atol=tolerance * scale * 0.1)
         else:
             np.testing.assert_array_equal(got, want.numpy())
+
+
+def _real(tensor: torch.Tensor) -> torch.Tensor:
+    """A complex tensor as a real one with a last dim of 2; a real one itself."""
+    tensor = tensor.resolve_neg()
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 class _Module(torch.nn.Module):

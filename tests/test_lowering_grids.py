@@ -17,7 +17,10 @@ aten = torch.ops.aten
 def _given(*shape: int, dtype: torch.dtype = torch.float32) -> Callable[[], list[torch.Tensor]]:
     """An image or volume, and a grid that reaches beyond it."""
     space = len(shape) - 2
-    return lambda: [torch.randn(shape, dtype=dtype), torch.randn(shape[0], *[4, 3, 2][:space], space, dtype=dtype) * 1.5]
+    return lambda: [
+        torch.randn(shape, dtype=dtype),
+        torch.randn(shape[0], *[4, 3, 2][:space], space, dtype=dtype) * 1.5,
+    ]
 
 
 def _sample(mode: str, padding: str, align: bool) -> Callable[..., torch.Tensor]:
@@ -62,7 +65,8 @@ CASES = [
     Case("affine_grid_opset_20", _affine(2, 3, 4, 5), lambda: [torch.randn(2, 2, 3)], ops="AffineGrid",
          opset_version=20, dynamic=False),
     *(
-        Case(f"affine_grid_open_sizes_{align}", lambda x, align=align: F.affine_grid(_THETA.expand(len(x), 2, 3), x.shape, align),
+        Case(f"affine_grid_open_sizes_{align}",
+             lambda x, align=align: F.affine_grid(_THETA.expand(x.shape[0], 2, 3), x.shape, align),
              lambda: [torch.randn(2, 3, 4, 5)])
         for align in (True, False)
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 import pytest
 
@@ -132,6 +131,57 @@ LAYOUT = {
            { s = SequenceConstruct(x, z)\n a = SequenceAt(s, i)\n y = Relu(a) }""",
         "Relu",
     ),
+    "10 ones": (
+        """g (float[4,6] x) => (float[1,2,4,3] y) <int64[3] s = {4, 2, 3}, int64[1] t = {0}>
+           { a = Reshape(x, s)\n b = Transpose<perm=[1,0,2]>(a)\n y = Unsqueeze(b, t) }""",
+        "Reshape Transpose",
+    ),
+    "10 fewer ones": (
+        """g (float[N,6] x) => (float[2,N,3] y) <int64[5] s = {1, -1, 2, 1, 3}, int64[2] t = {1, 3}, float[1,N,2,1,3] a>
+           { a = Reshape(x, s)\n b = Transpose<perm=[2,0,1,3,4]>(a)\n y = Squeeze(b, t) }""",
+        "Reshape Transpose",
+    ),
+    "10 split": (
+        """g (float[24,5] x) => (float[2,3,4,5] y) <int64[3] s = {4, 6, 5}, int64[4] t = {2, 3, 4, 5}>
+           { a = Reshape(x, s)\n b = Transpose<perm=[1,0,2]>(a)\n y = Reshape(b, t) }""",
+        "Reshape Transpose",
+    ),
+    "10 not only split": (
+        """g (float[4,6] x) => (float[8,3] y) <int64[3] s = {4, 2, 3}, int64[2] t = {8, 3}>
+           { a = Reshape(x, s)\n b = Transpose<perm=[1,0,2]>(a)\n y = Reshape(b, t) }""",
+        "Reshape Transpose Reshape",
+    ),
+    "11 index": (
+        """g (float[N,2,4] x) => (float[N,4] y) <int64 i = {-1}>
+           { a = Transpose<perm=[1,0,2]>(x)\n y = Gather<axis=0>(a, i) }""",
+        "Gather",
+    ),
+    "11 out of order": (
+        """g (float[N,2,4] x) => (float[4,N] y) <int64 i = {1}>
+           { a = Transpose<perm=[1,2,0]>(x)\n y = Gather<axis=0>(a, i) }""",
+        "Transpose Gather",
+    ),
+    "11 indices": (
+        """g (float[N,2,4] x) => (float[1,N,4] y) <int64[1] i = {1}>
+           { a = Transpose<perm=[1,0,2]>(x)\n y = Gather<axis=0>(a, i) }""",
+        "Transpose Gather",
+    ),
+    "12 pieces": (
+        """g (float[N,6] x) => (float[N,2] y, float[N,2] z)
+           <int64[3] s = {0, 3, 2}, int64 i = {-1}, int64 j = {1}, float[N,3,2] a>
+           { a = Reshape(x, s)\n y = Gather<axis=1>(a, i)\n z = Gather<axis=1>(a, j) }""",
+        "Split Split",
+    ),
+    "12 every third": (
+        """g (float[N,6] x) => (float[N,2] y) <int64[3] s = {0, 2, 3}, int64 i = {1}, float[N,2,3] a>
+           { a = Reshape(x, s)\n y = Gather<axis=2>(a, i) }""",
+        "Reshape Gather",
+    ),
+    "12 of another": (
+        """g (float[2,6] x) => (float[2,3] y) <int64[3] s = {2, 3, 2}, int64 i = {1}>
+           { a = Reshape(x, s)\n y = Gather<axis=2>(a, i) }""",
+        "Reshape Gather",
+    ),
 }
 MORE_SIZES = {"5 reshape": [{"N": 3, "M": 6}], "5 shared": [{"N": 3, "M": 6}]}
 
@@ -250,13 +300,14 @@ def test_folded_weights_are_read_once_written() -> None:
     assert sorted(built.graph.initializers) == ["w/BatchNormalization", "wc/BatchNormalization"]
 
 
-def test_half_precision_weights_keep_their_dtype() -> None:
-    text = BATCH_NORM["1 conv with bias"][0].replace("float[", "float16[")
+@pytest.mark.parametrize("dtype", [ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE])
+def test_folded_weights_keep_their_dtype(dtype: ir.DataType) -> None:
+    text = BATCH_NORM["1 conv with bias"][0].replace("float[", f"{dtype.name.lower()}[")
     built = model(text)
     optimize(built)
     weights = [value.const_value for value in built.graph.initializers.values()]
-    assert {weight.dtype for weight in weights} == {ir.DataType.FLOAT16}
-    assert {weight.numpy().dtype for weight in weights} == {np.dtype(np.float16)}
+    assert {weight.dtype for weight in weights} == {dtype}
+    assert {weight.numpy().dtype for weight in weights} == {dtype.numpy()}
 
 
 FUSION = {
@@ -420,6 +471,21 @@ FUSION = {
            { c = ReduceSum(x, a)\n y = Squeeze(c, b) }""",
         "ReduceSum Squeeze",
     ),
+    "13 reciprocal": (
+        """g (float[N,4] x, float[N,1] z) => (float[N,4] y)
+           { a = Exp(z)\n b = Reciprocal(a)\n c = Mul(x, b)\n d = Reciprocal(c)\n y = Mul(d, z) }""",
+        "Exp Div Div",
+    ),
+    "14 both scaled": (
+        """g (float[N,3,4] x, float[N,4,2] z) => (float[N,3,2] y) <float s = {0.5}, float[1] t = {0.25}>
+           { a = Mul(x, s)\n b = Mul(t, z)\n y = MatMul(a, b) }""",
+        "Mul MatMul",
+    ),
+    "14 one scaled": (
+        """g (float[N,3,4] x, float[N,4,2] z) => (float[N,3,2] y) <float s = {0.5}>
+           { a = Mul(x, s)\n y = MatMul(a, z) }""",
+        "Mul MatMul",
+    ),
     "12 sequence": (
         """g (float[N] x, float[N] z) => (float[M] y)
            { s = SequenceConstruct(x, z)\n y = ConcatFromSequence<axis=0>(s) }""",
@@ -430,7 +496,7 @@ FUSION = {
 
 @pytest.mark.parametrize("name", FUSION)
 def test_fusion(name: str) -> None:
-    tolerance = 1e-5 if any(op in FUSION[name][1] for op in ("Gemm", "Conv")) else 0
+    tolerance = 1e-5 if any(op in FUSION[name][1] for op in ("Gemm", "Conv", "MatMul", "Div")) else 0
     sizes = [{"N": 3, "M": 6}] if name == "12 sequence" else [SIZES]
     if name == "6 text":
         return _text(name)
@@ -441,6 +507,30 @@ def _text(name: str) -> None:
     built = model(FUSION[name][0])
     fusion.run(Rewriter(built))
     assert ops(built) == FUSION[name][1]
+
+
+PACKED = """g (float[5,N,24] x) => (float[N,5,8] q, float[N,5,8] k, float[N,5,8] v)
+  <int64[4] s = {5, -1, 3, 8}, int64[1] o = {0}, int64[1] t = {-2}, int64 i = {0}, int64 j = {1}, int64 l = {2},
+   float[5,N,3,8] a, float[1,5,N,3,8] b, float[3,5,N,1,8] c, float[3,5,N,8] d>
+  { a = Reshape(x, s)\n b = Unsqueeze(a, o)\n c = Transpose<perm=[3,1,2,0,4]>(b)\n d = Squeeze(c, t)
+    e = Gather<axis=0>(d, i)\n q = Transpose<perm=[1,0,2]>(e)
+    f = Gather<axis=0>(d, j)\n k = Transpose<perm=[1,0,2]>(f)
+    g = Gather<axis=0>(d, l)\n v = Transpose<perm=[1,0,2]>(g) }"""
+
+
+def test_packed_projections_are_split() -> None:
+    built = changed(model(PACKED), optimize)
+    assert ops(built) == "Split Transpose Transpose Transpose"
+
+
+def test_rules_write_what_the_opset_has() -> None:
+    pieces = """g (float[N,6] x) => (float[N,2] y) <int64[3] s = {0, 3, 2}, int64 i = {1}, float[N,3,2] a>
+                { a = Reshape(x, s)\n y = Gather<axis=1>(a, i) }"""
+    reduction = """g (float[N,4,5] x) => (float[N,5] y) <int64[1] a = {1}>
+                   { c = ReduceMean<axes=[1]>(x)\n y = Squeeze(c, a) }"""
+    pass_test(layout.run, pieces, "Split", opset_version=17)
+    pass_test(layout.run, pieces, "Split", opset_version=21)
+    pass_test(fusion.run, reduction, "ReduceMean", opset_version=17)
 
 
 def test_metadata_of_fused_nodes_is_merged() -> None:

@@ -377,6 +377,30 @@ def test_constants(name: str) -> None:
     pass_test(until_done, text, wanted, tolerance=tolerance)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "double", "int32"])
+def test_transposed_weights_keep_their_dtype(dtype: str) -> None:
+    text = f"g ({dtype}[30,40] x, {dtype}[40,30] w) => ({dtype}[30,40] y) {{ t = Transpose(w)\n y = Add(x, t) }}"
+    built = model(text)
+    wanted = built.graph.initializers["w"].const_value.numpy().T
+    constants.run(Rewriter(built))
+    got = built.graph.initializers["t"].const_value
+    assert got.numpy().dtype == wanted.dtype
+    assert got.tobytes() == np.ascontiguousarray(wanted).tobytes()
+
+
+def test_constants_of_our_own_are_computed_at_once() -> None:
+    """Each step of the chain uses the one before twice: lazy tensors would compute it 2**40 times."""
+    lines = "\n".join(f"a{i} = Slice(b{i - 1}, s, e)\n b{i} = Concat<axis=0>(a{i}, a{i})" for i in range(1, 41))
+    text = f"""g (float[64,40] x) => (float[64,40] y)
+               <float v = {{2}}, int64[2] d = {{64, 40}}, int64[1] s = {{0}}, int64[1] e = {{32}}>
+               {{ b0 = Expand(v, d)\n {lines}\n y = Add(x, b40) }}"""
+    built = model(text)
+    for value in built.graph.initializers.values():
+        value.const_value = ir.Tensor(value.const_value.numpy(), name=value.name)
+    changed(built, optimize)
+    assert ops(built) == "Add"
+
+
 def test_growth_is_limited_in_total() -> None:
     lines = "\n".join(f"a{i} = Expand(c{i}, s)\n b{i} = Mul(b{i - 1}, a{i})" for i in range(1, 5))
     scalars = ", ".join(f"float c{i} = {{{i}}}" for i in range(1, 5))

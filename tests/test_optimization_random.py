@@ -210,6 +210,15 @@ def slice_(g: Grower, x: Typed) -> None:
         g.emit("Slice", [x.name, *bounds], dims)
 
 
+def index(g: Grower, x: Typed) -> None:
+    static = [axis for axis, dim in enumerate(x.dims) if isinstance(dim, int)]
+    if static and len(x.dims) > 1:
+        axis = g.choice(static)
+        position = int(g.random.integers(-x.dims[axis], x.dims[axis]))
+        at = g.array(np.array(position, dtype=np.int64))
+        g.emit("Gather", [x.name, at], (*x.dims[:axis], *x.dims[axis + 1 :]), axis=axis)
+
+
 def split(g: Grower, x: Typed) -> None:
     even = [axis for axis, dim in enumerate(x.dims) if isinstance(dim, int) and dim % 2 == 0]
     if even:
@@ -337,6 +346,14 @@ def matmul(g: Grower, x: Typed) -> None:
         g.emit(g.choice(("Add", "Mul")), [y.name, g.weight(6).name], y.dims)
 
 
+def attention(g: Grower, x: Typed) -> None:
+    if len(x.dims) >= 2:
+        turned = [*range(len(x.dims) - 2), len(x.dims) - 1, len(x.dims) - 2]
+        key = g.emit("Transpose", [x.name], [x.dims[axis] for axis in turned], perm=turned)
+        sides = [g.emit("Mul", [y.name, g.array(np.float32(0.3).reshape(()))], y.dims) for y in (x, key)]
+        g.emit("MatMul", [side.name for side in sides], (*x.dims[:-1], x.dims[-2]))
+
+
 def gemm(g: Grower, x: Typed) -> None:
     if len(x.dims) == 2 and isinstance(x.dims[1], int):
         turned = g.emit("Transpose", [x.name], x.dims[::-1])
@@ -374,10 +391,10 @@ def squash(g: Grower, x: Typed) -> None:
 Kind = Callable[[Grower, Typed], None]
 EXACT_AND_CONTINUOUS: list[Kind] = [
     unary, clip, with_number, binary, cast, transpose, transpose, unsqueeze, squeeze, split_dim, merge_dims,
-    expand, expand_like, slice_, split, concat, pad, reduce, again, dropout, constant_math, if_,
+    expand, expand_like, slice_, index, split, concat, pad, reduce, again, dropout, constant_math, if_,
 ]  # fmt: skip
 EXACT = [*EXACT_AND_CONTINUOUS, jump, where]
-INEXACT: list[Kind] = [matmul, gemm, conv, conv, squash]
+INEXACT: list[Kind] = [matmul, attention, gemm, conv, conv, squash]
 
 
 def check(seed: int, *, exact: bool) -> None:
@@ -392,6 +409,7 @@ def check(seed: int, *, exact: bool) -> None:
     except OriginalFails as error:
         pytest.skip(f"onnxruntime frees a value too early that an If uses: {error}")
     assert len(ops(built).split()) <= before
+    assert optimize(built).total() == 0
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -11,7 +11,15 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.registry import lowers
-from aten_lowering.windows import batched, float_kernel, gather_windows, scaled_range, space_of, unbatched, weighted_sums
+from aten_lowering.windows import (
+    batched,
+    float_kernel,
+    gather_windows,
+    scaled_range,
+    space_of,
+    unbatched,
+    weighted_sums,
+)
 from shape_inference import Size, ceil_div, product, same
 
 aten = torch.ops.aten
@@ -104,13 +112,17 @@ def _bounds(op: Builder, size: Size, count: Size) -> tuple[Value, Value]:
     return op.Div(op.Mul(starts, length), windows), op.Div(lifted, windows)
 
 
+def _known_bounds(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    windows = np.arange(count)
+    return windows * size // count, ((windows + 1) * size + count - 1) // count
+
+
 def _weights(op: Builder, size: Size, count: Size, kind: ir.DataType) -> Value:
     """What each element counts in each window: [count, size]."""
     if type(size) is int and type(count) is int:
-        places, windows = np.arange(size), np.arange(count)[:, None]
-        starts, ends = windows * size // count, ((windows + 1) * size + count - 1) // count
-        table = ((places >= starts) & (places < ends)) / (ends - starts)
-        return op.constant(table, kind)
+        first, last = (bound[:, None] for bound in _known_bounds(size, count))
+        places = np.arange(size)
+        return op.constant(((places >= first) & (places < last)) / (last - first), kind)
     starts, ends = (op.unsqueeze(bound, [1]) for bound in _bounds(op, size, count))
     spots = scaled_range(op, size, 1)
     inside = op.And(op.GreaterOrEqual(spots, starts), op.Less(spots, ends))
@@ -143,10 +155,9 @@ def _maxima(op: Builder, x: Value, space: int, wanted: Sequence[int]) -> tuple[V
 def _clamped_places(op: Builder, size: Size, count: int) -> Value:
     """Which element stands at tap k of window o: [K, count]; short windows repeat their last element."""
     if type(size) is int:
-        windows = np.arange(count)
-        starts, ends = windows * size // count, ((windows + 1) * size + count - 1) // count
-        taps = np.arange((ends - starts).max(initial=1))[:, None]
-        return op.constant(np.minimum(starts + taps, ends - 1).astype(np.int64))
+        first, last = _known_bounds(size, count)
+        steps = np.arange((last - first).max(initial=1))[:, None]
+        return op.constant(np.minimum(first + steps, last - 1).astype(np.int64))
     starts, ends = _bounds(op, size, count)
     taps = op.unsqueeze(scaled_range(op, ceil_div(size, count) + 1, 1), [1])
     return op.Min(op.Add(starts, taps), op.Sub(ends, 1))

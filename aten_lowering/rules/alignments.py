@@ -11,6 +11,7 @@ from aten_lowering.axes import arange
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.precision import opmath
 from aten_lowering.registry import lowers
+from aten_lowering.rules.reductions import log_sum_exp
 from shape_inference import Size, TensorType
 
 aten = torch.ops.aten
@@ -59,7 +60,7 @@ def _log_likelihoods(
         two = inner.Concat(nothing, inner.slice(one, 1, 0, length - 1), axis=1)
         two = inner.Where(skips, two, inner.constant(_NEVER, kind))
         ways = inner.Concat(*[inner.unsqueeze(way, [0]) for way in (state, one, two)], axis=0)
-        reached = inner.Add(inner.reduce("ReduceLogSumExp", ways, [0]), score)
+        reached = inner.Add(log_sum_exp(inner, ways, [0]), score)
         going_on = inner.unsqueeze(inner.Less(now, input_lengths), [1])
         return [inner.Where(going_on, reached, state), inner.Add(now, 1)]
 
@@ -71,7 +72,7 @@ def _log_likelihoods(
     final = op.GatherElements(state, ends, axis=1)
     # An empty target ends in its one blank alone.
     final = op.Where(op.And(op.Equal(last, 0), op.constant([[False, True]])), op.constant(_NEVER, kind), final)
-    return op.reduce("ReduceLogSumExp", final, [1])
+    return log_sum_exp(op, final, [1])
 
 
 def _ctc(
@@ -117,5 +118,7 @@ def ctc_loss_tensor(
     reduction: int, zero_infinity: bool,
 ) -> Value:  # fmt: skip
     """The same, with lengths that are tensors; targets in one row are taken to be as long as all together."""
-    lengths = [op.reshape(op.cast(n, _INT64), [dims(n)[0] if rank(n) else 1]) for n in (input_lengths, target_lengths)]
-    return _ctc(op, log_probs, targets, *lengths, dims(targets)[0], blank, reduction, zero_infinity)
+    given, wanted = (
+        op.reshape(op.cast(n, _INT64), [dims(n)[0] if rank(n) else 1]) for n in (input_lengths, target_lengths)
+    )
+    return _ctc(op, log_probs, targets, given, wanted, dims(targets)[0], blank, reduction, zero_infinity)

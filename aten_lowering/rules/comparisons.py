@@ -9,7 +9,7 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dtype, rank
 from aten_lowering.dtypes import is_float
-from aten_lowering.elementwise import boolean, computed_in, is_negative, pointwise, where
+from aten_lowering.elementwise import boolean, is_negative, pointwise, where
 from aten_lowering.promotion import Operand, as_value, promoted, result_type, standing_for
 from aten_lowering.registry import lowers
 
@@ -244,14 +244,7 @@ def where_scalars(op: Builder, condition: Value, self: Operand, other: Operand) 
 
 
 def _chosen(op: Builder, condition: Value, a: Value, b: Value) -> Value:
-    """Choose; with a constant truth value on a side, in logic."""
-    condition = boolean(op, condition)
-    if a.dtype == _BOOL:
-        if op.content(b) == (False,):
-            return op.And(condition, a)
-        if op.content(a) == (True,):
-            return op.Or(condition, b)
-    return where(op, condition, a, b)
+    return where(op, boolean(op, condition), a, b)
 
 
 @lowers(aten.isin.Tensor_Tensor)

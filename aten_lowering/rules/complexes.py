@@ -15,7 +15,7 @@ from aten_lowering.errors import UnsupportedArgument
 from aten_lowering.promotion import as_value
 from aten_lowering.registry import lowers_complex
 from aten_lowering.rules.functions import atan2
-from shape_inference import Size, product
+from shape_inference import Size
 
 aten = torch.ops.aten
 
@@ -318,10 +318,16 @@ def _axes(self: Complex, axes: Sequence[int] | None) -> list[int]:
     return [axis % self.rank for axis in axes] if axes and self.rank else list(range(self.rank))
 
 
-@lowers_complex(aten.sum.default, aten.mean.default)
+@lowers_complex(aten.sum.default)
 def sum_all(op: Builder, self: Complex) -> Complex:
     """[*S] -> [], the sum of all."""
-    return Complex(op.reduce("ReduceSum", self.value, _axes(self, None)))
+    return sum_(op, self, None, False)
+
+
+@lowers_complex(aten.mean.default)
+def mean_all(op: Builder, self: Complex) -> Complex:
+    """[*S] -> [], the mean of all."""
+    return mean(op, self, None, False)
 
 
 @lowers_complex(aten.sum.dim_IntList)
@@ -386,18 +392,3 @@ def dot(op: Builder, self: Complex, tensor: Complex) -> Complex:
 def vdot(op: Builder, self: Complex, other: Complex) -> Complex:
     """[K], [K] -> [], `conj(self) . other`."""
     return matmul(op, conj(op, self), other)
-
-
-# Creations
-
-
-def _filled(op: Builder, sizes: Sequence[Size], number: complex, kind: ir.DataType) -> Complex:
-    return Complex(op.expand(op.constant([number.real, number.imag], kind), [*sizes, 2]))
-
-
-def _creations() -> None:
-    """`zeros(size)`, `new_zeros(self, size)`, `zeros_like(self)` and the same for ones and nothing."""
-    for name, number in (("zeros", 0), ("ones", 1), ("empty", 0)):
-
-        def create(op: Builder, size: Sequence[Size], dtype: torch.dtype, number: complex = number) -> Complex:
-            return _filled(op, size, number, from_torch(dtype))

@@ -151,7 +151,8 @@ def _as_float(op: Builder, values: Sequence[Value | None]) -> list[Value]:
 
 
 def _by_products(
-    op: Builder, x: Value, weight: Value, bias: Value | None, stride: Sequence[int], dilation: Sequence[int], groups: int
+    op: Builder, x: Value, weight: Value, bias: Value | None, stride: Sequence[int], dilation: Sequence[int],
+    groups: int,
 ) -> Value:  # fmt: skip
     """A convolution without padding: each window a column, [N, C, *S] -> [N, M, *O]."""
     space = rank(weight) - 2

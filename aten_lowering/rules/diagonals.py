@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -12,7 +13,7 @@ import torch
 
 from aten_lowering.axes import arange, axis_of
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
-from aten_lowering.errors import LoweringError
+from aten_lowering.elementwise import where
 from aten_lowering.promotion import promoted
 from aten_lowering.registry import lowers
 from aten_lowering.rules.joins import stack
@@ -22,12 +23,8 @@ from shape_inference import Size, larger, product, smaller
 
 aten = torch.ops.aten
 
-# Through what onnxruntime's Trilu, which has few kernels, takes a dtype without loss.
-_THROUGH = {
-    ir.DataType.INT32: ir.DataType.INT64, ir.DataType.INT16: ir.DataType.INT64, ir.DataType.INT8: ir.DataType.INT64,
-    ir.DataType.UINT8: ir.DataType.INT64, ir.DataType.FLOAT16: ir.DataType.FLOAT,
-    ir.DataType.BFLOAT16: ir.DataType.FLOAT,
-}  # fmt: skip
+# What onnxruntime's Trilu has no kernel for; all go through int64 without loss.
+_SHORT = (ir.DataType.INT8, ir.DataType.INT16, ir.DataType.UINT8, ir.DataType.UINT16)
 
 
 @lowers(aten.tril.default)
@@ -44,7 +41,7 @@ def triu(op: Builder, self: Value, diagonal: Size) -> Value:
 
 def _triangle(op: Builder, value: Value, diagonal: Size, upper: int) -> Value:
     kind = dtype(value)
-    wide = op.cast(value, _THROUGH.get(kind, kind))
+    wide = op.cast(value, ir.DataType.INT64) if kind in _SHORT else value
     return op.cast(op.Trilu(wide, None if diagonal == 0 else op.scalar(diagonal), upper=upper), kind)
 
 
@@ -95,7 +92,7 @@ def diag_embed(op: Builder, self: Value, offset: int, dim1: int, dim2: int) -> V
     """[*B, k] -> [*B, n, n] with n = k + |offset|, zero but on a diagonal; its axes go to dim1 and dim2."""
     size = dims(self)[-1] + abs(offset)
     on_columns = op.unsqueeze(padded(op, self, _to_columns(self, size, offset), "constant"), [rank(self) - 1])
-    matrices = op.Where(_is_diagonal(op, size, size, offset), on_columns, op.constant(0, dtype(self)))
+    matrices = where(op, _is_diagonal(op, size, size, offset), on_columns, op.constant(0, dtype(self)))
     first, second = dim1 % rank(matrices), dim2 % rank(matrices)
     others = iter(range(rank(matrices) - 2))
     places = {first: rank(matrices) - 2, second: rank(matrices) - 1}
@@ -140,7 +137,7 @@ def diagonal_scatter(op: Builder, self: Value, src: Value, offset: int, dim1: in
     matrices = op.transpose(self, order)
     rows, columns = dims(matrices)[-2:]
     on_columns = op.unsqueeze(padded(op, src, _to_columns(src, columns, offset), "constant"), [rank(src) - 1])
-    put = op.Where(_is_diagonal(op, rows, columns, offset), on_columns, matrices)
+    put = op.sized(where(op, _is_diagonal(op, rows, columns, offset), on_columns, matrices), dims(matrices))
     return op.transpose(put, [order.index(axis) for axis in range(len(order))])
 
 
@@ -196,9 +193,25 @@ def cartesian_prod(op: Builder, tensors: Sequence[Value]) -> Value:
 @lowers(aten.combinations.default)
 def combinations(op: Builder, self: Value, r: int, with_replacement: bool) -> Value:
     """[n] -> [n over r, r]: all tuples of elements in the order in which they stand."""
-    count: Any = dims(self)[0]
+    count = dims(self)[0]
     if type(count) is not int:
-        raise LoweringError(f"combinations: the number of elements must be static, got {count}")
+        return _open_combinations(op, self, r, with_replacement)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     places = np.array(list(choose(range(count), r)), dtype=np.int64).reshape(-1, r)
     return op.Gather(self, places, axis=0)
+
+
+def _open_combinations(op: Builder, value: Value, depth: int, with_replacement: bool) -> Value:
+    """Of all tuples of places those that rise, found in a mask of so many axes."""
+    count = dims(value)[0]
+    number: Size = 1
+    for i in range(depth):
+        number = number * (count + i if with_replacement else count - i)
+    if depth == 1:
+        return op.unsqueeze(value, [1])
+    places = arange(op, count)
+    along = [op.unsqueeze(places, list(range(1, depth - axis))) for axis in range(depth)]
+    relation = "LessOrEqual" if with_replacement else "Less"
+    rises = [op.emit(relation, list(pair), {}) for pair in itertools.pairwise(along)]
+    chosen = op.NonZero(functools.reduce(op.And, rises))
+    return op.sized(op.Gather(value, op.transpose(chosen, [1, 0]), axis=0), [number // math.factorial(depth), depth])

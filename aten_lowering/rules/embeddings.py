@@ -35,13 +35,8 @@ def embedding_renorm(op: Builder, self: Value, indices: Value, max_norm: float, 
 
 @lowers(aten.one_hot.default)
 def one_hot(op: Builder, self: Value, num_classes: Size) -> Value:
-    """[*S] -> [*S, num_classes], int64; num_classes -1 is the greatest index + 1."""
-    indices = op.cast(self, ir.DataType.INT64)
-    if num_classes == -1:
-        greatest = op.reduce("ReduceMax", op.reshape(indices, [product(dims(self))]), [0])
-        depth: Value = op.Add(greatest, 1)
-    else:
-        depth = op.scalar(num_classes)
+    """[*S] -> [*S, num_classes], int64."""
+    indices, depth = op.cast(self, ir.DataType.INT64), op.scalar(num_classes)
     if not rank(self):
         return op.squeeze(op.OneHot(op.reshape(indices, [1]), depth, op.constant([0, 1])), [0])
     return op.OneHot(indices, depth, op.constant([0, 1]))
@@ -67,9 +62,8 @@ def embedding_bag(
     rows = op.Gather(widened(op, weight), places)
     counts = None
     if padding_idx is not None:
-        if padding_idx < 0:
-            padding_idx = padding_idx + dims(weight)[0]
-        counts = op.Not(op.Equal(places, padding_idx))
+        padding = padding_idx if padding_idx >= 0 else padding_idx + dims(weight)[0]
+        counts = op.Not(op.Equal(places, padding))
         rows = op.Where(op.unsqueeze(counts, [1]), rows, 0.0 if mode != _MAX else float("-inf"))
     if per_sample_weights is not None:
         rows = op.Mul(rows, op.unsqueeze(op.cast(per_sample_weights, dtype(rows)), [1]))

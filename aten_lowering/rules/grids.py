@@ -80,7 +80,7 @@ def grid_sampler(
 class _Taps(NamedTuple):
     """Which elements of one axis count for each place, and how much: [N, K, M] both."""
 
-    index: Value
+    place: Value
     weight: Value
 
 

@@ -15,6 +15,8 @@ import torch
 
 from aten_lowering.axes import axis_of, is_arange
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.elementwise import where
+from aten_lowering.errors import OpsetError
 from aten_lowering.promotion import Operand, as_value
 from aten_lowering.registry import lowers
 from aten_lowering.rules.layouts import broadcast_sizes
@@ -186,26 +188,44 @@ def _put_where(op: Builder, value: Value, place: int, mask: Value, values: Value
     behind = rank(value) - place - rank(mask)
     mask = op.cast(mask, ir.DataType.BOOL)
     wide = op.unsqueeze(mask, list(range(rank(mask), rank(mask) + behind)))
-    return op.Where(wide, op.Add(value, values) if accumulate else values, value)
+    put = where(op, wide, op.Add(value, values) if accumulate else values, value)
+    return op.sized(put, dims(value))
 
 
 def _put(op: Builder, value: Value, places: Places, values: Value, accumulate: bool) -> Value:
-    old, sizes = dims(value), places.sizes
-    reduction = "add" if accumulate else None
-    first = places.axes[0]
+    old, sizes, first = dims(value), places.sizes, places.axes[0]
     others = [axis for axis in range(len(old)) if axis not in places.axes]
-    if len(places.axes) == 1 and first > 0 and len(sizes) <= 1:
+    if len(places.axes) == 1 and len(sizes) <= 1:
         rows = op.expand(values, [*old[:first], *(sizes or [1]), *old[first + 1 :]])
-        return scattered(op, value, places.indices[0], rows, first, reduction)
+        return scattered(op, value, places.indices[0], rows, first, "add" if accumulate else None)
     lead = first if places.adjacent else 0
     wanted = [old[axis] for axis in others]
     values = op.expand(values, [*wanted[:lead], *sizes, *wanted[lead:]])
     order = [*range(lead, lead + len(sizes)), *range(lead), *range(lead + len(sizes), rank(values))]
     axes = [*places.axes, *others]
-    put = op.ScatterND(
-        op.transpose(value, axes), stacked(op, places.indices), op.transpose(values, order), reduction=reduction
-    )  # fmt: skip
+    front, values = op.transpose(value, axes), op.transpose(values, order)
+    if accumulate:
+        put = _added(op, front, places, values)
+    else:
+        put = op.ScatterND(front, stacked(op, places.indices), values)
     return op.transpose(put, [axes.index(axis) for axis in range(len(axes))])
+
+
+def _added(op: Builder, value: Value, places: Places, values: Value) -> Value:
+    """Values [*I, *R] added to [*S, *R] at the places, of S and R one axis each made."""
+    old, depth = dims(value), len(places.axes)
+    rest = list(old[depth:])
+    table = op.reshape(value, [product(old[:depth]), *rest])
+    rows = op.reshape(values, [product(places.sizes), *rest])
+    at = op.expand(linear(op, places.indices, old[:depth]), places.sizes)
+    return op.reshape(scattered(op, table, flat(op, at), rows, 0, "add"), list(old))
+
+
+# What onnxruntime's scatters reduce in another dtype, which holds all values and sums.
+_REDUCED_IN = {
+    ir.DataType.FLOAT16: ir.DataType.FLOAT, ir.DataType.BFLOAT16: ir.DataType.FLOAT,
+    ir.DataType.BOOL: ir.DataType.INT32,
+}  # fmt: skip
 
 
 def scattered(op: Builder, value: Value, places: Value, rows: Value, axis: int, reduction: str | None) -> Value:
@@ -214,10 +234,25 @@ def scattered(op: Builder, value: Value, places: Value, rows: Value, axis: int, 
         put = scattered(op, op.unsqueeze(value, [0]), places, op.reshape(rows, [1]), 0, reduction)
         return op.reshape(put, [])
     places = op.reshape(places, [1]) if rank(places) == 0 else places
-    if axis == 0:
-        return op.ScatterND(value, op.unsqueeze(op.cast(places, ir.DataType.INT64), [1]), rows, reduction=reduction)
+    if axis == 0 and reduction is None:
+        return op.ScatterND(value, op.unsqueeze(op.cast(places, ir.DataType.INT64), [1]), rows)
     along = op.unsqueeze(places, list(range(1, rank(value) - axis)))
-    return op.ScatterElements(value, op.expand(along, dims(rows)), rows, axis=axis, reduction=reduction)
+    return scatter_elements(op, value, op.expand(along, dims(rows)), rows, axis, reduction)
+
+
+def scatter_elements(
+    op: Builder, value: Value, index: Value, src: Value, axis: int, reduction: str | None
+) -> Value:  # fmt: skip
+    """[*S], [*I], [*I] -> [*S] with src's elements put, or reduced in, at the places along an axis.
+
+    Never ScatterND: onnxruntime's reduces on several threads at once, and loses what falls on one place.
+    """
+    if reduction in ("max", "min") and op.opset_version < 18:
+        raise OpsetError(f"scatter by {reduction}: needs opset 18", hint="ask for opset_version=18")
+    kind = dtype(value)
+    used = _REDUCED_IN.get(kind, kind) if reduction else kind
+    result = op.ScatterElements(op.cast(value, used), index, op.cast(src, used), axis=axis, reduction=reduction)
+    return op.cast(result, kind)
 
 
 # One axis.

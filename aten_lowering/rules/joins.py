@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 
@@ -177,17 +176,6 @@ def _clamped(index: Size, whole: Size) -> Size:
     if type(index) is int and index < 0:
         return larger(whole + index, 0)
     return smaller(index, whole)
-
-
-@lowers(aten.tensor_split.tensor_indices_or_sections)
-def tensor_split_by(op: Builder, self: Value, tensor_indices_or_sections: Value, dim: int) -> Sequence[Value]:
-    """`tensor_split` by a known tensor: of rank 0, how many parts; else where to cut."""
-    known: Any = op.content(tensor_indices_or_sections)
-    if known is None:
-        raise LoweringError("tensor_split: the tensor that says where to cut must be a constant")
-    if rank(tensor_indices_or_sections) == 0:
-        return tensor_split(op, self, known[0], dim)
-    return tensor_split_at(op, self, list(known), dim)
 
 
 def _default_axis(name: str, value: Value) -> int:

@@ -232,8 +232,9 @@ def _is_wide(sizes: Sequence[Size]) -> bool:
 @lowers(aten.flip.default)
 def flip(op: Builder, self: Value, dims: Sequence[int]) -> Value:
     """[*S] -> [*S], the axes from back to front."""
-    axes = [axis_of(self, dim) for dim in dims]
-    if not axes or rank(self) == 0:
+    sizes: Sequence[Any] = self.shape or ()
+    axes = [axis for axis in {axis_of(self, dim) for dim in dims} if sizes and sizes[axis] not in (0, 1)]
+    if not axes:
         return self
     count = len(axes)
     return op.Slice(self, [-1] * count, [-_END] * count, axes, [-1] * count)

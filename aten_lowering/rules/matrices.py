@@ -11,11 +11,12 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dtypes import FLOATS, is_float
+from aten_lowering.loops import counted
 from aten_lowering.promotion import as_value, promoted
 from aten_lowering.registry import lowers
 from shape_inference import Size, product
 
-__all__ = ["multiplied", "scaled", "transposed"]
+__all__ = ["identity", "multiplied", "scaled", "transposed"]
 
 aten = torch.ops.aten
 
@@ -36,6 +37,12 @@ def transposed(op: Builder, matrix: Value) -> Value:
     """[*B, N, M] -> [*B, M, N]."""
     count = rank(matrix)
     return op.transpose(matrix, [*range(count - 2), count - 1, count - 2])
+
+
+def identity(op: Builder, rows: Size, columns: Size, kind: ir.DataType) -> Value:
+    """[N, M], ones on the diagonal."""
+    below = op.Equal(op.unsqueeze(counted(op, rows), [1]), counted(op, columns))
+    return op.cast(below, kind)
 
 
 def scaled(op: Builder, value: Value, factor: Any) -> Value:

@@ -63,7 +63,7 @@ def native_layer_norm(
     result = layer_norm(op, input, normalized_shape, weight, bias, eps)
     axes = list(range(rank(input) - len(normalized_shape), rank(input)))
     mean, _, variance = _deviations(op, widened(op, input), axes)
-    kind = dtype(input) if weight is None else dtype(weight)
+    kind = dtype(next((other for other in (weight, bias) if other is not None), input))
     return result, op.cast(mean, kind), op.cast(_inverse_deviation(op, variance, eps), kind)
 
 
@@ -161,6 +161,8 @@ def batch_norm(
 
     With running statistics to update, capture calls `_native_batch_norm_legit_functional` instead.
     """
+    if count(input, range(rank(input))) == 0:
+        return input
     if training or running_mean is None or running_var is None:
         return op.cast(_trained(op, widened(op, input), weight, bias, eps)[0], dtype(input))
     return _by_channel(op, input, weight, bias, running_mean, running_var, eps)
@@ -172,11 +174,11 @@ def native_batch_norm(
     running_var: Value | None, training: bool, momentum: float, eps: float,
 ) -> tuple[Value, Value, Value]:  # fmt: skip
     """[N, C, *S] -> normalized; with training the batch's mean and 1 / sqrt(variance + eps), else two of [0]."""
-    x = widened(op, input)
+    kind = dtype(next((other for other in (weight, running_mean) if other is not None), input))
     if training or running_mean is None or running_var is None:
-        result, mean, variance = _trained(op, x, weight, bias, eps)
-        return op.cast(result, dtype(input)), mean, _inverse_deviation(op, variance, eps)
-    empty = op.constant(np.zeros((0,), dtype=np.float32), dtype(x))
+        result, mean, variance = _trained(op, widened(op, input), weight, bias, eps)
+        return op.cast(result, dtype(input)), op.cast(mean, kind), op.cast(_inverse_deviation(op, variance, eps), kind)
+    empty = op.constant(np.zeros((0,), dtype=np.float32), kind)
     return _by_channel(op, input, weight, bias, running_mean, running_var, eps), empty, empty
 
 
@@ -208,8 +210,9 @@ def native_batch_norm_legit_functional(
         return (*results, running_mean, running_var)
     x = widened(op, input)
     result, mean, variance = _trained(op, x, weight, bias, eps)
+    kind = dtype(running_mean if weight is None else weight)
     return (
-        op.cast(result, dtype(input)), mean, _inverse_deviation(op, variance, eps),
+        op.cast(result, dtype(input)), op.cast(mean, kind), op.cast(_inverse_deviation(op, variance, eps), kind),
         _running(op, running_mean, mean, momentum),
         _running(op, running_var, _unbiased(op, x, variance), momentum),
     )  # fmt: skip
@@ -231,9 +234,7 @@ def batch_norm_with_update_functional(
     momentum: float, eps: float,
 ) -> tuple[Value, ...]:  # fmt: skip
     """`native_batch_norm` in training, an empty reserve, and the running statistics after it."""
-    first = native_batch_norm_legit_functional(
-        op, input, weight, bias, running_mean, running_var, True, momentum, eps
-    )
+    first = native_batch_norm_legit_functional(op, input, weight, bias, running_mean, running_var, True, momentum, eps)
     return (*first[:3], op.constant(np.zeros((0,), dtype=np.uint8)), *first[3:])
 
 

@@ -1,4 +1,4 @@
-"""Norms, distances, variances: reductions that are formulas."""
+"""Norms, variances, and what is scaled by a norm: reductions that are formulas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from aten_lowering.builder import Builder, Value, dtype, rank
 from aten_lowering.dimensions import axes_of, count
 from aten_lowering.dtypes import from_torch
 from aten_lowering.precision import opmath, widened
-from aten_lowering.promotion import float_type, promoted
 from aten_lowering.registry import lowers
 from aten_lowering.rules.reductions import extreme, mean_of
 from shape_inference import larger
@@ -79,31 +78,6 @@ def norm_dims_dtype(
 ) -> Value:  # fmt: skip
     """[*S] -> [*S] without the dims."""
     return _norm(op, self, p, dim, keepdim, dtype)
-
-
-@lowers(aten.dist.default)
-def dist(op: Builder, self: Value, other: Value, p: float) -> Value:
-    """[*S], [*S] -> [], the norm of the difference."""
-    first, second = promoted(op, self, other)
-    return _norm(op, op.Sub(first, second), p, None, False, None)
-
-
-@lowers(aten.cosine_similarity.default)
-def cosine_similarity(op: Builder, x1: Value, x2: Value, dim: int, eps: float) -> Value:
-    """[*S], [*S] -> [*S] without the dim: x . y / (max(|x|, eps) max(|y|, eps))."""
-    kind = float_type([x1, x2])
-    wide = opmath(kind)
-    first, second = op.cast(x1, wide), op.cast(x2, wide)
-    product = op.Mul(first, second)
-    from_back = [dim % rank(product) - rank(product)] if rank(product) else []
-    lengths = []
-    for x in (first, second):
-        axes = [axis + rank(x) for axis in from_back if axis + rank(x) >= 0]
-        length = vector_norm(op, x, 2.0, axes, True)
-        lengths.append(op.Max(length, eps))
-    total = op.reduce("ReduceSum", product, axes_of(product, dim))
-    scale = op.squeeze(op.Mul(*lengths), axes_of(product, dim))
-    return op.cast(op.Div(total, scale), kind)
 
 
 @lowers(aten.renorm.default)

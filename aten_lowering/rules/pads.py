@@ -20,9 +20,8 @@ _END = 2**63 - 1
 # torch's modes, in the order of its enum, and ONNX's.
 MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
-# What onnxruntime's Pad has no kernel for, and a dtype that holds its values.
-_THROUGH = {ir.DataType.INT16: ir.DataType.INT32, ir.DataType.UINT16: ir.DataType.INT32,
-            ir.DataType.BFLOAT16: ir.DataType.FLOAT}  # fmt: skip
+# What onnxruntime's Pad has no kernel for; both go through int32 without loss.
+_SHORT = (ir.DataType.INT16, ir.DataType.UINT16)
 
 
 @lowers(aten.pad.default)
@@ -71,16 +70,17 @@ def padded(op: Builder, value: Value, pads: Sequence[Size], mode: str, filling: 
     axes = list(range(rank(value) - len(pads) // 2, rank(value)))
     before, after = list(reversed(pads[::2])), list(reversed(pads[1::2]))
     kind = dtype(value)
-    wide = op.cast(value, _THROUGH.get(kind, kind))
+    wide = op.cast(value, ir.DataType.INT32) if kind in _SHORT else value
     if mode == "constant":
         number = None if filling is None or filling == 0 else as_value(op, filling, kind)
         result = _pad(op, wide, axes, before, after, mode, None if number is None else op.cast(number, dtype(wide)))
     else:
-        wide, before, after = _cut(op, wide, axes, before, after)
+        first, last = [larger(n, 0) for n in before], [larger(n, 0) for n in after]
         if mode == "circular" and op.opset_version < 19:
-            result = _circular(op, wide, axes, before, after)
+            result = _circular(op, wide, axes, first, last)
         else:
-            result = _pad(op, wide, axes, before, after, MODES[mode])
+            result = _pad(op, wide, axes, first, last, MODES[mode])
+        result = _cut(op, result, axes, before, after)
     return op.cast(result, kind)
 
 
@@ -94,17 +94,15 @@ def _pad(
     return op.Pad(value, op.shape([*full, *before, *full, *after]), number, mode=None if mode == "constant" else mode)
 
 
-def _cut(
-    op: Builder, value: Value, axes: Sequence[int], before: Sequence[Size], after: Sequence[Size]
-) -> tuple[Value, list[Size], list[Size]]:  # fmt: skip
-    """Cut by the negative pads, which the other modes of ONNX do not take."""
+def _cut(op: Builder, value: Value, axes: Sequence[int], before: Sequence[Size], after: Sequence[Size]) -> Value:
+    """Cut by the negative pads, which ONNX takes beside a constant alone."""
     for axis, first, last in zip(axes, before, after, strict=True):
         if type(first) is not int or type(last) is not int:
             if at_least(first, 0) is not True or at_least(last, 0) is not True:
                 raise LoweringError(f"pad: symbolic pads must not be negative in this mode, got {first} and {last}")
         elif first < 0 or last < 0:
             value = op.Slice(value, [max(-first, 0)], [last if last < 0 else _END], [axis])
-    return value, [larger(n, 0) for n in before], [larger(n, 0) for n in after]
+    return value
 
 
 def _circular(

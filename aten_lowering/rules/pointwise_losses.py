@@ -124,9 +124,8 @@ def margin_ranking_loss(
     op: Builder, input1: Value, input2: Value, target: Value, margin: float, reduction: int
 ) -> Value:  # fmt: skip
     """[*S], [*S], [*S] -> [] or [*S]: max(0, margin - t (x - y))."""
-    x, y, t = promoted(op, input1, input2, target)
-    loss = op.Max(op.Sub(as_value(op, margin, dtype(x)), op.Mul(t, op.Sub(x, y))), 0)
-    return reduced(op, loss, reduction)
+    x, y, t, m = promoted(op, input1, input2, target, margin)
+    return reduced(op, op.Max(op.Sub(m, op.Mul(t, op.Sub(x, y))), 0.0), reduction)
 
 
 @lowers(aten.hinge_embedding_loss.default)

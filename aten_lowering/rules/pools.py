@@ -11,6 +11,7 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dtypes import is_integer
+from aten_lowering.errors import LoweringError
 from aten_lowering.registry import lowers
 from aten_lowering.windows import (
     batched,
@@ -78,6 +79,9 @@ def _maxima(
     kind = dtype(x)
     wide = float_kernel(kind) if kind in _MAXIMA or not is_integer(kind) else ir.DataType.DOUBLE
     kernel, dilation, padding = (each_axis(setting, space) for setting in (kernel, dilation, padding))
+    if not all(type(k) is int for k in kernel):
+        _check_whole("max_pool", kernel, space_of(x, space), [*padding, outputs - 1])
+        return [op.reduce("ReduceMax", x, list(range(rank(x) - space, rank(x))), keepdims=True)]
     results = op.emit(
         "MaxPool", [op.cast(batched(op, x, space), wide)],
         {
@@ -87,6 +91,15 @@ def _maxima(
     )  # fmt: skip
     pooled, *index = results if outputs > 1 else [results]
     return [unbatched(op, result, x) for result in (op.cast(pooled, kind), *index)]
+
+
+def _check_whole(name: str, kernel: Sequence[Size], sizes: Sequence[Size], others: Sequence[int]) -> None:
+    """A window of symbolic size must be the whole of space, without padding or anything else."""
+    if any(others) or not all(same(k, size) is True for k, size in zip(kernel, sizes, strict=True)):
+        raise LoweringError(
+            f"aten.{name}: kernel_size must be static or, without padding, the whole of space, got {kernel}",
+            hint="pool with a window of fixed size, or with adaptive pooling",
+        )
 
 
 @lowers(aten.avg_pool1d.default)
@@ -105,9 +118,7 @@ def _avg_pool(overload: Any, space: int) -> None:
         ceil_mode: bool, count_include_pad: bool, divisor_override: int | None,
     ) -> Value:  # fmt: skip
         """[N, C, *S] -> [N, C, *S'], S' = (S + 2 padding - k) / stride + 1, down or up."""
-        return _averages(
-            op, self, space, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-        )
+        return _averages(op, self, space, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 for _overload, _space in _AVERAGE_POOLS.items():
@@ -121,6 +132,9 @@ def _averages(
     kind = dtype(x)
     kernel, padding = each_axis(kernel, space), each_axis(padding, space)
     stride = each_axis(stride, space, kernel)
+    if not all(type(k) is int for k in kernel):
+        _check_whole("avg_pool", kernel, space_of(x, space), [*padding, divisor or 0])
+        return op.reduce("ReduceMean", x, list(range(rank(x) - space, rank(x))), keepdims=True)
     whole = batched(op, x, space)
     if float_kernel(kind) not in _AVERAGES:
         result = _summed(op, whole, kernel, stride, padding, ceil_mode, count_include_pad, divisor)
@@ -139,12 +153,8 @@ def _averages(
     return unbatched(op, op.cast(result, kind), x)
 
 
-def _average_pool(
-    op: Builder, x: Value, *, kernel: Sequence[int], stride: Sequence[int], **attributes: Any
-) -> Value:
-    return op.AveragePool(
-        op.cast(x, float_kernel(dtype(x))), kernel_shape=kernel, strides=stride, **attributes
-    )
+def _average_pool(op: Builder, x: Value, *, kernel: Sequence[int], stride: Sequence[int], **attributes: Any) -> Value:
+    return op.AveragePool(op.cast(x, float_kernel(dtype(x))), kernel_shape=kernel, strides=stride, **attributes)
 
 
 def _counts(
@@ -186,13 +196,14 @@ def _summed(
     total = op.reduce("ReduceSum", windows, [2 + 2 * i for i in range(space)])
     if divisor is not None:
         return op.Div(total, op.constant(divisor, kind))
+    area = op.constant(1)
     for i, (s, k, count, step, p) in enumerate(zip(sizes, kernel, counts, stride, padding, strict=True)):
         start = op.Sub(scaled_range(op, count, step), p)
         length = op.Sub(op.Min(op.Add(start, k), op.scalar(s + p if count_include_pad else s)), start)
         if not count_include_pad:
             length = op.Add(length, op.Min(start, 0))
         length = op.unsqueeze(length, list(range(1, space - i)))
-        area = length if i == 0 else op.Mul(area, length)
+        area = op.Mul(area, length)
     return op.Div(total, op.cast(area, kind))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 import torch
 
-from aten_lowering.builder import Builder, Value, dtype, rank
+from aten_lowering.builder import Builder, Value, dtype
 from aten_lowering.dtypes import UNSIGNED, is_float
 from aten_lowering.elementwise import any_of, broadcast, floating, is_negative, pointwise, repeat_while, where, wide
 from aten_lowering.promotion import Operand, float_type, promoted, result_type, standing_for
@@ -154,11 +154,9 @@ def _log_of_sum(op: Builder, self: Value, other: Value, base: float) -> Value:
 @lowers(aten.copysign.Tensor, aten.copysign.Scalar)
 def copysign(op: Builder, self: Value, other: Operand) -> Value:
     """[*A], [*B] -> broadcast, |a| with the sign of b, that of -0.0 included; a NaN's counts as positive."""
-    kind = float_type([self, standing_for(other) if isinstance(other, Value) and not rank(other) else other])
-    size = op.Abs(op.cast(self, kind))
-    (signed,) = promoted(op, other, to=kind) if not isinstance(other, Value) else [other]
-    if is_float(dtype(signed)):
-        signed = op.cast(signed, kind)
+    kind = float_type([self, other])
+    size, signed = promoted(op, self, other, to=kind)
+    size = op.Abs(size)
     return op.Where(is_negative(op, signed), op.Neg(size), size)
 
 

@@ -328,9 +328,7 @@ def _scanned_step(stack: _Stack, parts: Sequence[Value]) -> Callable[..., Sequen
     return step
 
 
-def _step(
-    op: Builder, stack: _Stack, gates: Value, states: Sequence[Value], parts: Sequence[Value]
-) -> list[Value]:
+def _step(op: Builder, stack: _Stack, gates: Value, states: Sequence[Value], parts: Sequence[Value]) -> list[Value]:
     """One step of one direction: the input's gates [B, gates H] and the states -> the new states."""
     h = states[0]
     more = _affine(op, h, parts[1], parts[3] if stack.biases else None)

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import torch
 
-from aten_lowering.dimensions import axes_of, count
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.dimensions import axes_of, count
 from aten_lowering.dtypes import FLOATS, from_torch, is_float
-from aten_lowering.precision import ordered
+from aten_lowering.elementwise import floating
+from aten_lowering.precision import ordered, widened
 from aten_lowering.registry import lowers
 from shape_inference import product
 
@@ -105,11 +107,27 @@ def nanmean(op: Builder, self: Value, dim: Dims, keepdim: bool, dtype: torch.dty
     return op.Div(total, op.CastLike(number, total))
 
 
+def log_sum_exp(op: Builder, x: Value, axes: Sequence[int], keepdim: bool = False) -> Value:
+    """log(sum(exp(x))) over axes, without overflow and with infinities.
+
+    m + log(sum(exp(x - m))), m being the greatest x, finite.  onnxruntime's ReduceLogSumExp does the same
+    with m = 0 where the first element is -inf, and so overflows.
+    """
+    limit = float(np.finfo(dtype(x).numpy()).max)
+    greatest = op.Clip(op.reduce("ReduceMax", x, axes, True), -limit, limit)
+    total = op.reduce("ReduceSum", op.Exp(op.Sub(x, greatest)), axes, keepdim)
+    return op.Add(op.Log(total), greatest if keepdim else op.squeeze(greatest, axes))
+
+
 @lowers(aten.logsumexp.default, aten.special_logsumexp.default)
 def logsumexp(op: Builder, self: Value, dim: Dims, keepdim: bool) -> Value:
-    """[*S] -> [*S] without the dims: log(sum(exp(x)))."""
-    value = self if is_float(dtype(self)) else op.cast(self, ir.DataType.FLOAT)
-    return op.reduce("ReduceLogSumExp", value, axes_of(self, dim), keepdim)
+    """[*S] -> [*S] without the dims: log(sum(exp(x))); integers as float32."""
+    value = floating(op, self)
+    wide = widened(op, value)
+    axes = axes_of(self, dim)
+    if not axes:
+        return value
+    return op.cast(log_sum_exp(op, wide, axes, keepdim), dtype(value))
 
 
 # Counts and truths.

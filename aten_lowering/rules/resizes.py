@@ -246,7 +246,7 @@ def _is_native(mode: _Mode, axes: Sequence[_Axis], align_corners: bool) -> bool:
 
 
 def _resize_length(axis: _Axis) -> np.float32:
-    return np.float32(axis.size) * np.float32(axis.scale)  # type: ignore[arg-type]
+    return np.float32(int(axis.size)) * np.float32(axis.scale or 0)  # type: ignore[arg-type]  # asked of static axes
 
 
 def _native(op: Builder, x: Value, mode: _Mode, axes: Sequence[_Axis], align_corners: bool) -> Value:
@@ -281,8 +281,9 @@ def _exact_factor(axis: _Axis) -> float | None:
     if not axis.is_static:
         factor = axis.wanted // axis.size if type(axis.size) is not int else None
         return float(factor) if type(factor) is int and same(axis.size * factor, axis.wanted) is True else None
-    scale = np.float32(axis.wanted) / np.float32(axis.size)
-    return float(scale) if math.floor(np.float32(axis.size) * scale) == axis.wanted else None
+    size, wanted = int(axis.size), int(axis.wanted)  # type: ignore[arg-type]  # the axis is static
+    scale = np.float32(wanted) / np.float32(size)
+    return float(scale) if math.floor(np.float32(size) * scale) == wanted else None
 
 
 def _shaped(op: Builder, result: Value, axes: Sequence[_Axis]) -> Value:

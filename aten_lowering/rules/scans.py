@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -79,9 +78,7 @@ def cumprod(op: Builder, self: Value, dim: int, dtype: torch.dtype | None) -> Va
     if not rank(self):
         return value
     wide = op.cast(value, opmath(wanted) if wanted in FLOATS else ir.DataType.INT64)
-    (result,) = scan(
-        op, wide, dim, [_start(op, wide, dim, 1)], lambda inner, states, x: [inner.Mul(states[0], x)]
-    )
+    (result,) = scan(op, wide, dim, [_start(op, wide, dim, 1)], lambda inner, states, x: [inner.Mul(states[0], x)])
     return op.cast(result, wanted)
 
 
@@ -127,11 +124,12 @@ def logcumsumexp(op: Builder, self: Value, dim: int) -> Value:
         return self
     wide = op.cast(self, opmath(dtype(self)))
 
+    limit = float(np.finfo(dtype(wide).numpy()).max)
+
     def step(inner: Builder, states: Sequence[Value], x: Value) -> list[Value]:
-        both = inner.Concat(inner.unsqueeze(states[0], [0]), inner.unsqueeze(x, [0]), axis=0)
-        return [inner.reduce("ReduceLogSumExp", both, [0])]
+        more, less = inner.Max(states[0], x), inner.Min(states[0], x)
+        ratio = inner.Exp(inner.Sub(less, inner.Clip(more, -limit, limit)))
+        return [inner.Add(more, inner.Log(inner.Add(ratio, 1.0)))]
 
     (result,) = scan(op, wide, dim, [_start(op, wide, dim, float("-inf"))], step)
     return op.cast(result, dtype(self))
-
-

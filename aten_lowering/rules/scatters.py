@@ -11,10 +11,9 @@ import torch
 from aten_lowering.axes import axis_of
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dtypes import is_float
-from aten_lowering.errors import OpsetError, UnsupportedArgument
 from aten_lowering.promotion import Operand, as_value
 from aten_lowering.registry import lowers
-from aten_lowering.rules.indexing import scattered
+from aten_lowering.rules.indexing import scatter_elements, scattered
 from aten_lowering.rules.layouts import broadcast_sizes
 from aten_lowering.rules.reshapes import flat
 from shape_inference import same
@@ -49,47 +48,45 @@ def take_along_dim(op: Builder, self: Value, indices: Value, dim: int | None) ->
 @lowers(aten.scatter.src)
 def scatter(op: Builder, self: Value, dim: int, index: Value, src: Value) -> Value:
     """[*S], [*I], [at least *I] -> [*S] with src's elements put at the places."""
-    return scatter_elements(op, self, dim, index, src, None)
+    return _scattered(op, self, dim, index, src, None)
 
 
 @lowers(aten.scatter.reduce)
 def scatter_by(op: Builder, self: Value, dim: int, index: Value, src: Value, reduce: str) -> Value:
     """[*S], [*I], [at least *I] -> [*S] with src's elements added or multiplied in at the places."""
-    return scatter_elements(op, self, dim, index, src, REDUCTIONS[reduce])
+    return _scattered(op, self, dim, index, src, REDUCTIONS[reduce])
 
 
 @lowers(aten.scatter.value)
 def scatter_value(op: Builder, self: Value, dim: int, index: Value, value: Operand) -> Value:
     """[*S], [*I] -> [*S] with one number put at the places."""
-    return scatter_elements(op, self, dim, index, op.expand(as_value(op, value, dtype(self)), dims(index)), None)
+    return _scattered(op, self, dim, index, op.expand(as_value(op, value, dtype(self)), dims(index)), None)
 
 
 @lowers(aten.scatter.value_reduce)
 def scatter_value_by(op: Builder, self: Value, dim: int, index: Value, value: Operand, reduce: str) -> Value:
     """[*S], [*I] -> [*S] with one number added or multiplied in at the places."""
     src = op.expand(as_value(op, value, dtype(self)), dims(index))
-    return scatter_elements(op, self, dim, index, src, REDUCTIONS[reduce])
+    return _scattered(op, self, dim, index, src, REDUCTIONS[reduce])
 
 
 @lowers(aten.scatter_add.default)
 def scatter_add(op: Builder, self: Value, dim: int, index: Value, src: Value) -> Value:
     """[*S], [*I], [at least *I] -> [*S] with src's elements added at the places."""
-    return scatter_elements(op, self, dim, index, src, "add")
+    return _scattered(op, self, dim, index, src, "add")
 
 
-def scatter_elements(op: Builder, value: Value, dim: int, index: Value, src: Value, reduction: str | None) -> Value:
-    """ScatterElements, where src may be larger than the index, and ranks may be 0."""
+def _scattered(op: Builder, value: Value, dim: int, index: Value, src: Value, reduction: str | None) -> Value:
+    """`scatter_elements`, where src may be larger than the index, and ranks may be 0."""
     if rank(value) == 0:
-        parts = (op.reshape(v, [1]) for v in (value, index, src))
-        return op.reshape(op.ScatterElements(*parts, reduction=reduction), [])
+        wide, index, src = (op.reshape(v, [1]) for v in (value, index, src))
+        return op.reshape(scatter_elements(op, wide, index, src, 0, reduction), [])
     if rank(index) == 0:
         index, src = op.reshape(index, [1]), op.reshape(src, [1])
-    if reduction in ("max", "min") and op.opset_version < 18:
-        raise OpsetError(f"scatter by {reduction}: needs opset 18", hint="ask for opset_version=18")
     for axis, (wanted, given) in enumerate(zip(dims(index), dims(src), strict=True)):
         if not same(wanted, given):
             src = op.slice(src, axis, 0, wanted)
-    return op.ScatterElements(value, index, src, axis=axis_of(value, dim), reduction=reduction)
+    return scatter_elements(op, value, index, src, axis_of(value, dim), reduction)
 
 
 @lowers(aten.scatter_reduce.two)
@@ -102,15 +99,15 @@ def scatter_reduce(
     """
     if not include_self:
         first = op.expand(neutral(op, reduce, dtype(self)), dims(index))
-        start = scatter_elements(op, self, dim, index, first, None)
+        start = _scattered(op, self, dim, index, first, None)
     else:
         start = self
-    result = scatter_elements(op, start, dim, index, src, REDUCTIONS[reduce])
+    result = _scattered(op, start, dim, index, src, REDUCTIONS[reduce])
     if reduce != "mean":
         return result
     one = op.expand(op.constant(1, dtype(self)), dims(index))
     zeros = op.expand(op.constant(int(include_self), dtype(self)), dims(self))
-    return averaged(op, result, scatter_elements(op, zeros, dim, index, one, "add"), include_self)
+    return averaged(op, result, _scattered(op, zeros, dim, index, one, "add"), include_self)
 
 
 def averaged(op: Builder, total: Value, count: Value, include_self: bool) -> Value:
@@ -144,8 +141,6 @@ def index_reduce(
     op: Builder, self: Value, dim: int, index: Value, source: Value, reduce: str, include_self: bool
 ) -> Value:  # fmt: skip
     """[*L, a, *R], [n], [*L, n, *R] -> [*L, a, *R], each place reduced over the rows that fall there."""
-    if reduce not in REDUCTIONS or (op.opset_version < 18 and reduce in ("amax", "amin")):
-        raise UnsupportedArgument(f"index_reduce: reduce={reduce!r} needs opset 18")
     axis, shape = axis_of(self, dim), dims(source)
     start = self
     if not include_self:

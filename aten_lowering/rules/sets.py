@@ -217,7 +217,7 @@ def histogram_edges(
 
 def _edges(op: Builder, x: Value, bins: int, limits: Sequence[float] | None) -> Value:
     """[bins + 1]: the edges of equal parts of the range."""
-    low, high = _limits(op, x, *(limits or (0.0, 0.0)), 0.5)
+    low, high = _limits(op, x, *((limits[0], limits[1]) if limits else (0.0, 0.0)), 0.5)
     steps = op.Div(arange(op, bins + 1, dtype(x)), float(bins))
     inner = op.slice(op.Add(low, op.Mul(steps, op.Sub(high, low))), 0, 0, bins)
     return op.Concat(inner, op.unsqueeze(high, [0]), axis=0)
@@ -263,3 +263,28 @@ def histogramdd_from_bin_tensors(
 ) -> Value:  # fmt: skip
     """[*S, d], d times [b_i + 1] -> [*b]."""
     return _histogram(op, _columns(op, self), bins, weight, density)
+
+
+@lowers(aten.histogramdd.default)
+def histogramdd(
+    op: Builder, self: Value, bins: Sequence[int], range: Sequence[float] | None, weight: Value | None, density: bool
+) -> list[Value]:  # fmt: skip
+    """[*S, d] -> [*bins] and d times [bins_i + 1]: the cells of a grid of equal parts, and its edges."""
+    edges = histogramdd_bin_edges(op, self, bins, range, None, False)
+    return [_histogram(op, _columns(op, self), edges, weight, density), *edges]
+
+
+@lowers(aten.histogramdd.int_bins)
+def histogramdd_int_bins(
+    op: Builder, self: Value, bins: int, range: Sequence[float] | None, weight: Value | None, density: bool
+) -> list[Value]:  # fmt: skip
+    """The same, with as many parts in each dim."""
+    return histogramdd(op, self, [bins] * cast(int, dims(self)[-1]), range, weight, density)
+
+
+@lowers(aten.histogramdd.TensorList_bins)
+def histogramdd_edges(
+    op: Builder, self: Value, bins: Sequence[Value], range: Sequence[float] | None, weight: Value | None, density: bool
+) -> list[Value]:  # fmt: skip
+    """The same, with given edges."""
+    return [_histogram(op, _columns(op, self), bins, weight, density), *bins]

@@ -55,7 +55,7 @@ def pixel_unshuffle(op: Builder, self: Value, downscale_factor: int) -> Value:
 
 @lowers(aten.channel_shuffle.default, aten.native_channel_shuffle.default)
 def channel_shuffle(op: Builder, self: Value, groups: int) -> Value:
-    """[N, g C, *S] -> [N, C g, *S]: the first channel of each group, then the second of each, …"""
+    """[N, g C, *S] -> [N, C g, *S]: the first channel of each group, then the second of each."""
     batch, channels, *space = dims(self)
     grouped = op.reshape(self, [batch, groups, channels // groups, product(space)])
     return op.reshape(op.transpose(grouped, [0, 2, 1, 3]), [batch, channels, *space])
@@ -106,7 +106,9 @@ def col2im(
             x, op.shape(output_size), op.shape(kernel), dilations=dilation, pads=[*padding, *padding], strides=stride
         )
     else:
-        image = _added_up(op, op.reshape(x, [batch, channels, *kernel, *counts]), output_size, dilation, padding, stride)
+        image = _added_up(
+            op, op.reshape(x, [batch, channels, *kernel, *counts]), output_size, dilation, padding, stride
+        )
     return op.squeeze(image, [0]) if rank(self) == 2 else image
 
 

@@ -9,10 +9,11 @@ import torch
 
 from aten_lowering.axes import arange, axis_of
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.elementwise import where
 from aten_lowering.registry import lowers
 from aten_lowering.rules.layouts import strided_places
 from aten_lowering.rules.reshapes import flat
-from shape_inference import Size, at_least, ceil_div, larger, same, smaller
+from shape_inference import Size, at_least, larger, same, smaller
 
 aten = torch.ops.aten
 
@@ -55,7 +56,9 @@ def narrow(op: Builder, self: Value, dim: int, start: Size, length: Size) -> Val
     axis = axis_of(self, dim)
     if type(start) is int and start < 0:
         start = dims(self)[axis] + start
-    return slice_(op, self, dim, start, start + length, 1)
+    sizes = list(dims(self))
+    sizes[axis_of(self, dim)] = length
+    return op.sized(slice_(op, self, dim, start, start + length, 1), sizes)
 
 
 @lowers(aten.narrow.Tensor)
@@ -123,7 +126,7 @@ def _strided_scatter(op: Builder, value: Value, src: Value, axis: int, first: Si
         places, mask = np.zeros(size, np.int64), np.zeros(size, bool)  # type: ignore[call-overload]  # an int
         places[chosen], mask[chosen] = range(len(chosen)), True
         spread_src = op.Gather(src, places, axis=axis) if len(chosen) > 1 else src
-        return op.Where(mask.reshape([-1] + [1] * (rank(value) - axis - 1)), spread_src, value)
+        return where(op, op.constant(mask.reshape([-1] + [1] * (rank(value) - axis - 1))), spread_src, value)
     places = op.Range(op.scalar(first), op.scalar(last), op.scalar(step))
     return put_rows(op, value, op.unsqueeze(places, [1]), src, axis)
 
@@ -144,7 +147,7 @@ def select_scatter(op: Builder, self: Value, src: Value, dim: int, index: Size) 
     src = op.unsqueeze(src, [axis])
     if type(size) is int and type(index) is int:
         mask = (np.arange(size) == index % size).reshape([-1] + [1] * (rank(self) - axis - 1))
-        return src if size == 1 else op.Where(mask, src, self)
+        return src if size == 1 else where(op, op.constant(mask), src, self)
     if axis == 0:
         return op.ScatterND(self, op.reshape(op.scalar(index), [1, 1]), src)
     pieces = [src] if same(index, 0) else [_cut(op, self, axis, 0, index), src]

@@ -169,10 +169,9 @@ def _quantile(
     op: Builder, self: Value, q: Value, dim: int | None, keepdim: bool, interpolation: str, passes_nan: bool
 ) -> Value:  # fmt: skip
     """[*L, a, *R], [Q] or [] -> [Q, *L, *R] or [*L, *R], between the elements around place q (a - 1)."""
-    kept = [1] * rank(self)
+    shape: list[Size] = [1] * rank(self)
     if dim is None or not rank(self):
         self, dim = op.reshape(self, [product(dims(self))]), 0
-        shape = kept
     else:
         shape = [1 if a == dim % rank(self) else n for a, n in enumerate(dims(self))]
     axis, several = dim % rank(self), rank(q)

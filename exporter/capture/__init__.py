@@ -6,7 +6,7 @@ Every front end ends in the recorder (`record.py`), and so in one normal form (`
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -103,8 +103,7 @@ def _capture(
     signature = Signature(forward, args, kwargs, **naming)
     args, kwargs = signature.unflatten(signature.leaves)
     problem: Exception | None = None
-    for prepare in _sample_choices(signature):
-        prepare()
+    for _ in _sample_choices(signature):
         try:
             function = FRONT_ENDS[front_end](model, args, kwargs, signature)
             owner = function if isinstance(function, torch.nn.Module) else model
@@ -123,30 +122,46 @@ def _capture(
             captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature)
         elif fixed:
             _raise_fixed(next(c for c in captured.constraints if c.fixed))
+        captured.constraints += _value_constraints(signature)
         captured.front_end = front_end
         return captured, signature
     assert problem is not None  # the loop ended by an error
     raise _explained(problem, model, signature) from problem
 
 
+def _value_constraints(signature: Signature) -> list[Constraint]:
+    """That the inputs which hold sizes must hold those of the example."""
+    examples = zip(signature.input_names, signature.leaves, strict=True)
+    return [
+        Constraint(f"{name} == {leaf.tolist()}", "sizes that the model's code reads from this input", fixed=True)
+        for name, leaf in examples
+        if name in signature.fixed_values
+    ]
+
+
 def _raise_fixed(constraint: Constraint) -> NoReturn:
     raise DynamicShapeError(
-        f"dynamic dim {', '.join(constraint.dims)}: the model's code needs a number here, which fixes {constraint.expression}",
+        f"dynamic dim {', '.join(constraint.dims)}: the model's code needs a number here, which fixes "
+        f"{constraint.expression}",
         hint="compute with the size instead (no int(), no range() over it), or export with allow_fixed=True",
         source=constraint.source,
     )
 
 
-def _sample_choices(signature: Signature) -> list[Callable[[], object]]:
-    """What to try in turn: any sizes, equal ones for dims that may be one, then multiples."""
+def _sample_choices(signature: Signature) -> Iterator[None]:
+    """Choose other samples each time it is asked: what a model refuses at one choice it may take at another."""
     if not signature.is_dynamic:
-        return [lambda: None]
-    return [
-        lambda: None,
-        lambda: signature.unify_equal_sizes() and signature.choose_samples(0),
-        lambda: signature.choose_samples(1),
-        lambda: signature.choose_samples(2),
-    ]
+        yield
+        return
+    for relate in (lambda: None, lambda: signature.relate(sums=False), lambda: signature.relate(sums=True)):
+        relate()
+        for near in (False, True):
+            signature.choose_samples(near=near)
+            yield
+    for attempt in (1, 2):
+        for near in (False, True):
+            signature.choose_samples(attempt, near=near)
+            yield
 
 
 def _explained(error: Exception, model: Any, signature: Signature) -> ExportError:

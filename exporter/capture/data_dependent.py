@@ -39,7 +39,7 @@ def _nonzero(count: int, input: torch.Tensor) -> torch.Tensor:
 
 
 def _nonzero_numpy(count: int, input: torch.Tensor) -> list[torch.Tensor]:
-    return [_empty((count,), torch.int64) for _ in range(input.ndim)]
+    return [_empty((count,), torch.int64) for _ in range(max(input.ndim, 1))]
 
 
 def _masked_select(count: int, input: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -87,7 +87,7 @@ def _repeat_counts(count: int, repeats: torch.Tensor, *, output_size: int | None
 
 
 def _bincount(count: int, input: torch.Tensor, weights: torch.Tensor | None = None, minlength: int = 0) -> torch.Tensor:
-    dtype = torch.int64 if weights is None else torch.float64 if weights.dtype != torch.float32 else torch.float64
+    dtype = torch.int64 if weights is None else torch.float64
     return _empty((count + minlength,), dtype)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from torch import fx
 
 from exporter.capture.graph import Decision
 from exporter.capture.sizes import SizeNode
@@ -55,8 +58,14 @@ class Constraint:
         return bool(self._operation(*values)) == self._answer
 
 
+SizeOf = Callable[[fx.Node, int], Size | None]
+
+
 def constraints_of(
-    decisions: Sequence[Decision], samples: Mapping[str, tuple[int, ...]], dims: Mapping[str, Dim]
+    decisions: Sequence[Decision],
+    samples: Mapping[str, tuple[int, ...]],
+    dims: Mapping[str, Dim],
+    size_of: SizeOf = lambda node, axis: None,
 ) -> list[Constraint]:
     """The decisions that restrict sizes, each once.
 
@@ -64,8 +73,9 @@ def constraints_of(
         decisions: what the recorder noted.
         samples: name of a dynamic dim -> its sizes while recording.
         dims: name of a dynamic dim -> the symbol, with its declared range.
+        size_of: the formula of a captured tensor's size, where shape inference has found it.
     """
-    namer = _Namer(samples, dims)
+    namer = _Namer(samples, dims, size_of)
     found: dict[tuple[str, bool], Constraint] = {}
     for decision in decisions:
         constraint = _constraint(decision, namer)
@@ -107,8 +117,8 @@ def _is_decided(sign: str, left: Size, right: Size) -> bool:
 class _Namer:
     """Finds formulas for sizes by their samples."""
 
-    def __init__(self, samples: Mapping[str, tuple[int, ...]], dims: Mapping[str, Dim]) -> None:
-        self.samples, self.dims = samples, dims
+    def __init__(self, samples: Mapping[str, tuple[int, ...]], dims: Mapping[str, Dim], size_of: SizeOf) -> None:
+        self.samples, self.dims, self.size_of = samples, dims, size_of
         self._by_samples = {values: dims[name] for name, values in samples.items()}
 
     def size(self, node: Any) -> Size:
@@ -118,7 +128,9 @@ class _Namer:
         if node.is_literal:
             return int(node.values[0])
         if node.operation is None:
-            return self._leaf(tuple(map(int, node.values)), str(node.operands[0]))
+            tensor, axis = node.operands
+            known = None if axis is None else self.size_of(tensor, axis)
+            return self._leaf(tuple(map(int, node.values)), str(tensor)) if known is None else known
         operation = _EXACT.get(node.operation)
         if operation is None:
             return self._leaf(tuple(map(int, node.values)), "size")
@@ -130,7 +142,7 @@ class _Namer:
         return f"{name}({', '.join(str(self.size(operand)) for operand in node.operands)})"
 
     def _leaf(self, values: tuple[int, ...], hint: str) -> Size:
-        """The dim of these samples, or one that is linear in a dim."""
+        """The dim of these samples, or what is linear in a dim, or the sum of two dims and a number."""
         known = self._by_samples.get(values)
         if known is not None:
             return known
@@ -142,6 +154,11 @@ class _Namer:
             offset = values[0] - factor * samples[0]
             if factor and all(factor * n + offset == value for n, value in zip(samples, values, strict=True)):
                 return factor * self.dims[name] + offset
+        for first, second in itertools.combinations(self.samples, 2):
+            pairs = zip(values, self.samples[first], self.samples[second], strict=True)
+            offsets = {value - a - b for value, a, b in pairs}
+            if len(offsets) == 1:
+                return self.dims[first] + self.dims[second] + offsets.pop()
         return symbol(hint)
 
 

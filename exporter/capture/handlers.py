@@ -7,16 +7,17 @@ from typing import Any
 
 import torch
 
-from exporter.capture.parts import TAKES_APART, take_apart
+from exporter.capture.packed import first_batch_size
+from exporter.capture.parts import TAKES_APART, put_together, split_by_tensor, take_apart
 from exporter.capture.recorder import Recorder
-from exporter.capture.sizes import SizeNode
-from exporter.capture.tensors import RecordedTensor
-from exporter.capture.torch_internals import size_from_node
+from exporter.capture.tensors import RecordedTensor, offset_of
 from exporter.errors import CaptureError
 
 aten = torch.ops.aten
 
 HANDLERS: dict[Any, Callable[..., Any]] = dict.fromkeys(TAKES_APART, take_apart)
+HANDLERS |= dict.fromkeys((aten.cat.default, aten.stack.default), put_together)
+HANDLERS[aten.tensor_split.tensor_indices_or_sections] = split_by_tensor
 
 
 def handles(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -33,11 +34,8 @@ def handles(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 def item(recorder: Recorder, func: Any, tensor: torch.Tensor) -> Any:
     """`tensor.item()`, `bool(tensor)`."""
     recorded = recorder.tensor(tensor)
-    node = recorded.node
-    if node is not None and node.target is aten.select.int and node.args[1:] == (0, 0) and node.args[0] in recorder.batches:
-        batch = recorder.batches[node.args[0]]
-        return size_from_node(batch) if isinstance(batch, SizeNode) else batch
-    value = recorder.scalar(recorded)
+    batch = first_batch_size(recorder, recorded)
+    value = recorder.scalar(recorded) if batch is None else batch
     return bool(value) if func is aten.is_nonzero.default else value
 
 
@@ -47,8 +45,7 @@ def pack_padded_sequence(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Who asks for the first of the batch sizes, as recurrent layers do, gets the size of the batch."""
     data, batch_sizes = recorder.call(func, (input, lengths, batch_first), {})
-    batch = lengths.shape[0]
-    recorder.batches[recorder.node_of(batch_sizes)] = batch if type(batch) is int else batch.node
+    recorder.batches[recorder.node_of(batch_sizes)] = lengths.shape[0]
     return data, batch_sizes
 
 
@@ -80,7 +77,8 @@ def lift_fresh(recorder: Recorder, func: Any, tensor: torch.Tensor) -> torch.Ten
     return recorder.fresh_constant(tensor)
 
 
-@handles(aten._assert_async.default, aten._assert_async.msg, aten._assert_scalar.default,
+@handles(aten._linalg_check_errors.default, aten._assert_async.default, aten._assert_async.msg,
+         aten._assert_scalar.default,
          aten._assert_tensor_metadata.default, aten.sym_constrain_range.default,
          aten.sym_constrain_range_for_size.default, aten._print.default)  # fmt: skip
 def nothing(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> None:
@@ -101,12 +99,21 @@ def batch_norm(
 ) -> Any:  # fmt: skip
     """In training it writes to the running statistics, which its schema does not tell."""
     arguments = (input, weight, bias, running_mean, running_var, training, momentum, eps)
-    if not training or running_mean is None:
+    if not training or running_mean is None or input.ndim < 2:
         return recorder.call(func, (*arguments, cudnn_enabled), {})
     result = recorder.call(aten._native_batch_norm_legit_functional.default, arguments, {})
     recorder.assign(running_mean, result[3])
     recorder.assign(running_var, result[4])
     return result[0]
+
+
+@handles(aten.one_hot.default)
+def one_hot(recorder: Recorder, func: Any, indices: torch.Tensor, num_classes: Any = -1) -> Any:
+    """Without a number of classes, this is the greatest index + 1."""
+    if isinstance(num_classes, int) and num_classes == -1:
+        with recorder:
+            num_classes = (indices.max() + 1).item()
+    return recorder.call(func, (indices, num_classes), {})
 
 
 @handles(aten.instance_norm.default)
@@ -136,6 +143,25 @@ def copy(recorder: Recorder, func: Any, target: torch.Tensor, source: torch.Tens
         return target
     result: torch.Tensor = recorder.write(func, (target, source, *args), {})
     return result
+
+
+@handles(aten.as_strided.default)
+def as_strided(
+    recorder: Recorder, func: Any, tensor: torch.Tensor, size: Any, stride: Any, storage_offset: Any = None
+) -> Any:  # fmt: skip
+    """It looks at the memory of what the tensor is a view of, whatever the view."""
+    recorded = recorder.tensor(tensor)
+    root = recorded
+    while root.parent is not None:
+        root = root.parent
+    if not all(spec.meta().is_contiguous() for spec in root.specs):
+        raise CaptureError(
+            "as_strided: the memory that it looks at must be contiguous",
+            hint="call contiguous() before, or use unfold, slices and expand instead",
+        )
+    if storage_offset is None:
+        storage_offset = offset_of(recorded)
+    return recorder.call(func, (root, size, stride, storage_offset), {})
 
 
 _IN_PLACE_VIEWS = {

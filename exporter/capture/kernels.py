@@ -166,14 +166,42 @@ def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: 
     return query.new_empty((*batch, query.shape[-2], value.shape[-1]))
 
 
+@special(aten.native_layer_norm.default)
+def _native_layer_norm(
+    input: torch.Tensor, normalized_shape: Sequence[int], weight: Any, bias: Any, eps: float
+) -> tuple[torch.Tensor, ...]:
+    """[*L, *N] -> [*L, *N] and two of [*L, 1...] in the dtype of the weight; torch's own has them in float32."""
+    kept = weight if weight is not None else bias if bias is not None else input
+    sizes = [*input.shape[: input.ndim - len(normalized_shape)], *[1] * len(normalized_shape)]
+    return torch.empty_like(input), kept.new_empty(sizes), kept.new_empty(sizes)
+
+
 @special(aten.native_batch_norm.default)
 def _native_batch_norm(
     input: torch.Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, *_: float
 ) -> tuple[torch.Tensor, ...]:
     """[N, C, *S] and the statistics that were taken: [C] each in training, else none, which torch's own forgets."""
-    kept = running_mean if running_mean is not None else weight if weight is not None else input
+    kept = next((other for other in (weight, running_mean) if other is not None), input)
     count = input.shape[1] if training else 0
     return torch.empty_like(input), kept.new_empty((count,)), kept.new_empty((count,))
+
+
+@special(aten._native_batch_norm_legit_functional.default)
+def _native_batch_norm_functional(
+    input: torch.Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, *_: float
+) -> tuple[torch.Tensor, ...]:
+    """The same, and the running statistics after it."""
+    results = _native_batch_norm(input, weight, bias, running_mean, running_var, training)
+    return (*results, torch.empty_like(running_mean), torch.empty_like(running_var))
+
+
+@special(aten._batch_norm_with_update_functional.default)
+def _batch_norm_with_update(
+    input: torch.Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any, *_: float
+) -> tuple[torch.Tensor, ...]:
+    """The same in training, with an empty reserve in between."""
+    results = _native_batch_norm_functional(input, weight, bias, running_mean, running_var, True)
+    return (*results[:3], input.new_empty((0,), dtype=torch.uint8), *results[3:])
 
 
 @special(aten.ctc_loss.Tensor, aten.ctc_loss.IntList)
@@ -183,6 +211,20 @@ def _ctc_loss(
 ) -> torch.Tensor:  # fmt: skip
     """[T, N, C] or [T, C] -> [] or [N]; torch's own looks into the lengths."""
     return log_probs.new_empty(log_probs.shape[1:-1] if reduction == 0 else ())
+
+
+@special(aten.istft.default)
+def _istft(
+    spectrum: torch.Tensor, n_fft: int, hop_length: int | None = None, win_length: int | None = None,
+    window: torch.Tensor | None = None, center: bool = True, normalized: bool = False, onesided: bool | None = None,
+    length: int | None = None, return_complex: bool = False,
+) -> torch.Tensor:  # fmt: skip
+    """[*B, n, F] -> [*B, T]; torch's own asks for values of the window."""
+    if length is None:
+        length = n_fft + (spectrum.shape[-1] - 1) * (hop_length or n_fft // 4)
+        length -= n_fft // 2 * 2 if center else 0
+    dtype = spectrum.dtype if return_complex else spectrum.real.dtype
+    return spectrum.new_empty((*spectrum.shape[:-2], length), dtype=dtype)
 
 
 @special(aten._grouped_mm.default)

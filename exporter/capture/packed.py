@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import fx
 
 from exporter.capture.data_dependent import sample_counts
 from exporter.capture.kernels import Outcome, outcome_of
@@ -45,12 +46,11 @@ def _padded(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
     """[S, *L], [longest] -> [longest or the length asked for, B, *L], [B]."""
     data, batch_sizes, batch_first, _, total_length = args
     batch = recorder.batches.get(recorder.node_of(batch_sizes))
-    if batch is None:
-        batch = SizeNode(recorder, sample_counts(recorder, batch_sizes), None, (recorder.node_of(batch_sizes), None))
+    counts = sample_counts(recorder, batch_sizes) if batch is None else ()
     outcomes = []
     for sample in range(_SAMPLES):
         total = _number(total_length, sample)
-        whole, count = _spec(data, sample), _number(batch, sample)
+        whole, count = _spec(data, sample), counts[sample] if batch is None else _number(batch, sample)
         time = total if total > 0 else _spec(batch_sizes, sample).shape[0]
         shape = (count, time) if batch_first else (time, count)
         result = whole.meta().new_empty((*shape, *whole.shape[1:]))
@@ -58,12 +58,22 @@ def _padded(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
     return outcomes
 
 
+def first_batch_size(recorder: Recorder, tensor: RecordedTensor) -> int | torch.SymInt | None:
+    """The size of the batch, where the tensor is the first of the batch sizes of a packed sequence."""
+    node = tensor.node
+    if node is None or node.target is not aten.select.int or node.args[1:] != (0, 0):
+        return None
+    source = node.args[0]
+    return recorder.batches.get(source) if isinstance(source, fx.Node) else None
+
+
 def _spec(tensor: RecordedTensor, sample: int) -> Any:
     return tensor.specs[sample % len(tensor.specs)]
 
 
 def _number(number: Any, sample: int) -> Any:
-    return number.values[sample] if isinstance(number, SizeNode) else number
+    node = number.node if isinstance(number, torch.SymInt) else number
+    return node.values[sample] if isinstance(node, SizeNode) else node
 
 
 PACKED_OUTCOMES: dict[Any, Callable[[Recorder, Sequence[Any]], list[Outcome]]] = {

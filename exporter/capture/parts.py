@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
 
 from exporter.capture.recorder import Recorder
+from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import schema_of
 
 aten = torch.ops.aten
@@ -47,6 +49,46 @@ def take_apart(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
     if len(set(counts)) > 1 and parts:
         recorder.fix_count(whole.node if type(whole) is torch.SymInt else step.node, parts)
     return parts
+
+
+def put_together(recorder: Recorder, func: Any, tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
+    """`cat(list(x))` and `stack(list(x))` along a dim that is dynamic are `x` itself, its first two dims one for `cat`."""
+    whole = _taken_apart(recorder, tensors) if dim == 0 else None
+    if whole is None:
+        result: torch.Tensor = recorder.call(func, (tensors, dim), {})
+    elif func is aten.cat.default:
+        result = recorder.call(aten.flatten.using_ints, (whole, 0, 1), {})
+    else:
+        result = recorder.call(aten.clone.default, (whole,), {})
+    return result
+
+
+def _taken_apart(recorder: Recorder, tensors: list[torch.Tensor]) -> RecordedTensor | None:
+    """The tensor whose parts along its first, dynamic dim these are, all and in order."""
+    first = tensors[0]
+    whole = first.parent if type(first) is RecordedTensor else None
+    if whole is None or whole.ndim < 2 or type(whole.shape[0]) is not torch.SymInt:
+        return None
+    base = recorder.node_of(whole)
+    for place, tensor in enumerate(tensors):
+        node = recorder.node_of(recorder.tensor(tensor))
+        if node.target is not aten.select.int or node.args != (base, 0, place):
+            return None
+    return whole if len(tensors) == whole.shape[0].node.values[0] else None
+
+
+def split_by_tensor(recorder: Recorder, func: Any, tensor: torch.Tensor, places: torch.Tensor, dim: int = 0) -> Any:
+    """`tensor_split` by a tensor of places: slices whose bounds are its elements."""
+    known = recorder.value_of(recorder.tensor(places))
+    if known is not None:
+        numbers = known.tolist()
+        overload = aten.tensor_split.indices if known.ndim else aten.tensor_split.sections
+        return recorder.call(overload, (tensor, numbers, dim), {})
+    if not places.ndim:
+        raise recorder.data_dependent("a number of parts that a tensor holds")
+    elements = [recorder.call(aten.select.int, (places, 0, i), {}) for i in range(places.shape[0])]
+    bounds = [0, *(recorder.scalar(element) for element in elements), None]
+    return [recorder.call(aten.slice.Tensor, (tensor, dim, *ends), {}) for ends in pairwise(bounds)]
 
 
 def _counts(whole: Any, step: Any) -> list[int]:

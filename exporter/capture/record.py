@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import torch
 
+from exporter.capture.branches import explored
 from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
+from exporter.capture.known import ValueNeeded
 from exporter.capture.recorder import SAMPLES, Recorder
 from exporter.capture.subscripts import getitem, setitem
 from exporter.capture.tensors import RecordedTensor, Spec
-from exporter.capture.torch_internals import above_autograd, compiling, module_calls, padding_calls, subscripts
+from exporter.capture.torch_internals import above_autograd, compiling, integer_bindings, lengths, module_calls, subscripts
 from exporter.eager import untouched
 from exporter.signature import Signature
 
@@ -30,16 +31,27 @@ def record(function: Callable[..., Any], model: torch.nn.Module | None, signatur
     Returns:
         The graph.  `outputs` follow the flattened result; `signature.result` is told its structure.
     """
+    while True:
+        try:
+            return explored(lambda answers: _recorded(function, model, signature, answers))
+        except ValueNeeded as question:
+            signature.fixed_values |= question.inputs
+
+
+def _recorded(
+    function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool]
+) -> CapturedGraph:
     modules = {} if model is None else {id(module): name for name, module in model.named_modules()}
     recorder = Recorder(state_names(model), HANDLERS)
-    recorder.named = set(signature.sample_sizes.values())
+    recorder.named, recorder.answers = signature.named_samples(), answers
     with ExitStack() as stack:
         stack.enter_context(untouched(model))
         stack.enter_context(above_autograd())
         stack.enter_context(compiling())
         stack.enter_context(subscripts(getitem, setitem))
-        stack.enter_context(padding_calls(partial(_pad_packed_sequence, recorder)))
+        stack.enter_context(integer_bindings(recorder.call))
         stack.enter_context(module_calls(_scoped(recorder, modules)))
+        stack.enter_context(lengths())
         args, kwargs = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)
         result = function(*args, **kwargs)
@@ -51,10 +63,6 @@ def record(function: Callable[..., Any], model: torch.nn.Module | None, signatur
     live = set(live_nodes(recorder.graph, [item for item in needed if isinstance(item, torch.fx.Node)]))
     captured.decisions = [decision for decision in recorder.decisions if decision.counts(live)]
     return captured
-
-
-def _pad_packed_sequence(recorder: Recorder, *args: Any) -> Any:
-    return recorder.call(torch.ops.aten._pad_packed_sequence.default, args, {})
 
 
 def state_names(model: torch.nn.Module | None) -> dict[int, str]:
@@ -76,10 +84,16 @@ def _input(recorder: Recorder, signature: Signature, index: int) -> Any:
     leaf = signature.leaves[index]
     if not isinstance(leaf, torch.Tensor):
         return leaf
+    name = signature.input_names[index]
     specs = tuple(Spec(shape, _row_major(shape), leaf.dtype) for shape in signature.shapes(index, SAMPLES))
     if len(specs) == 1:
         specs = (Spec(specs[0].shape, leaf.stride(), leaf.dtype),)
-    return recorder.placeholder(signature.input_names[index], specs, leaf.device)
+    placeholder = recorder.placeholder(name, specs, leaf.device)
+    if name in signature.fixed_values:
+        return recorder.fresh_constant(leaf)
+    if len(specs) == 1:
+        recorder.examples[recorder.node_of(placeholder).name] = leaf
+    return placeholder
 
 
 def _row_major(shape: Sequence[int]) -> tuple[int, ...]:

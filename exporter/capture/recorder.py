@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from exporter.capture.branches import Undecided
 from exporter.capture.data_dependent import (
     has_mask,
     is_open_slice,
@@ -28,6 +29,7 @@ from exporter.capture.data_dependent import (
 from exporter.capture.folding import FOLD_LIMIT, folded
 from exporter.capture.graph import Decision, Source
 from exporter.capture.kernels import Kernels, Outcome, fill
+from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
 from exporter.capture.mutation import functional, write_back, written_arguments
 from exporter.capture.packed import PACKED_OUTCOMES
 from exporter.capture.sizes import Number, SizeNode
@@ -68,7 +70,11 @@ class Recorder(DispatchMode):
         scope: the path of the module that is running.
         named: the samples of each dim that the user named.
         counts: a mask's node -> how many elements it is taken to choose, at each sample.
-        batches: the node of a packed sequence's batch sizes -> the first of them, an integer or a SizeNode.
+        known_values: what nodes hold that depend on sizes alone, where it was asked for.
+        answers: to the decisions by values that the code comes to, in order; None where none can be given.
+        asked: how many it came to.
+        examples: a placeholder's name -> the example, where its values may be told if they are sizes.
+        batches: the node of a packed sequence's batch sizes -> the first of them, a size.
     """
 
     def __init__(self, names: Mapping[int, str], handlers: Mapping[Any, Callable[..., Any]]) -> None:
@@ -91,7 +97,11 @@ class Recorder(DispatchMode):
         self._is_user: dict[types.CodeType, bool] = {}
         self.named: set[tuple[int, ...]] = set()
         self.counts: dict[fx.Node, tuple[int, ...]] = {}
-        self.batches: dict[fx.Node, Any] = {}
+        self.known_values: dict[fx.Node, tuple[Any, ...] | None] = {}
+        self.answers: Sequence[bool] | None = None
+        self.asked = 0
+        self.examples: dict[str, torch.Tensor] = {}
+        self.batches: dict[fx.Node, int | torch.SymInt] = {}
 
     # What torch calls.
 
@@ -187,11 +197,21 @@ class Recorder(DispatchMode):
         """The example's answer; noted, unless it is the same at every sample by equality."""
         if not self._quiet:
             if node.data:
-                raise self.data_dependent("a condition on a size that depends on values")
+                return self._answer()
             ordered = node.operation not in (operator.eq, operator.ne)
             if ordered or len(set(node.values)) > 1:
                 self.decisions.append(Decision(node, self.source(), fixed=False))
         return bool(node.values[0])
+
+    def _answer(self) -> bool:
+        """The answer to a decision by values, where one was given."""
+        error = self.data_dependent("a condition on a size that depends on values")
+        if self.answers is None:
+            raise error
+        self.asked += 1
+        if self.asked > len(self.answers):
+            raise Undecided(error)
+        return self.answers[self.asked - 1]
 
     def fix(self, node: SizeNode) -> Number:
         """The example's value; noted."""
@@ -215,6 +235,8 @@ class Recorder(DispatchMode):
             else:
                 node.cached = self.record(node.operation, [self._size_operand(o) for o in node.operands], {})
             node.cached.meta["values"] = node.values
+            if node.data:
+                node.cached.meta["data"] = True
         return node.cached
 
     def data_dependent(self, what: str) -> DataDependentError:
@@ -230,12 +252,28 @@ class Recorder(DispatchMode):
         value = self.value_of(tensor)
         if value is not None:
             return value.item()
+        if (numbers := self._numbers(tensor)) is not None:
+            return numbers
+        if needed := inputs_with_sizes(self.node_of(tensor), self.examples):
+            raise ValueNeeded(needed)
         kind = torch.empty((), dtype=tensor.dtype).item()
         samples: tuple[Number, ...] = (3, 5, 7) if type(kind) is int else (0.3, 0.5, 0.7)
         if isinstance(kind, bool):
             samples = (True, False, True)
         node = self.record(aten._local_scalar_dense.default, (tensor,), {})
         return size_from_node(SizeNode(self, samples, None, (node, None), data=True))
+
+    def _numbers(self, tensor: RecordedTensor) -> Any:
+        """The number in a tensor that depends on sizes alone, a symbolic one where the samples disagree."""
+        node = self.node_of(tensor)
+        values = known_values(self, node)
+        if values is None:
+            return None
+        numbers = tuple(value.item() for value in values)
+        if len(set(numbers)) == 1 and (len(numbers) == 1 or type(numbers[0]) is not bool):
+            return numbers[0]
+        item = self.record(aten._local_scalar_dense.default, (tensor,), {})
+        return size_from_node(SizeNode(self, numbers, None, (item, None)))
 
     def value_of(self, tensor: RecordedTensor) -> torch.Tensor | None:
         """The real tensor, where it is small and depends on no input."""
@@ -442,7 +480,7 @@ class Recorder(DispatchMode):
         """The result of a call that changes no value: the argument's node under a new tensor."""
         if alias is not None:
             source = tensors[alias]
-            if func in _NOT_IDENTITY or not _same_values(source.specs, column):
+            if func in _NOT_IDENTITY or not _same_layout(source.specs, column):
                 return None
             return self._wrap(column, source.device, self.node_of(source), source, None)
         if func in _COPIES and tensors and _same_values(tensors[0].specs, column):
@@ -522,6 +560,15 @@ def _merged(specs: Sequence[Spec]) -> tuple[Spec, ...]:
     """One spec where all samples agree."""
     first = specs[0]
     return (first,) if all(spec == first for spec in specs) else tuple(specs)
+
+
+def _same_layout(source: tuple[Spec, ...], result: tuple[Spec, ...]) -> bool:
+    """Whether a view changes nothing: a square matrix has the sizes of its transpose, not the strides."""
+    return _same_values(source, result) and all(
+        step == other or size == 1
+        for a, b in zip(source, result, strict=True)
+        for size, step, other in zip(a.shape, a.stride, b.stride, strict=True)
+    )
 
 
 def _same_values(source: tuple[Spec, ...], result: tuple[Spec, ...]) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx
 
+from exporter.capture.sizes import SizeNode
 from exporter.capture.torch_internals import disabled_torch_function, new_wrapper, outside_modes
 from exporter.errors import CaptureError
 
@@ -149,3 +150,29 @@ def same_sizes(first: RecordedTensor, second: RecordedTensor) -> bool:
     if len(first.specs) != len(second.specs):
         return False
     return all(a.shape == b.shape for a, b in zip(first.specs, second.specs, strict=True))
+
+
+def offset_of(tensor: RecordedTensor) -> int:
+    """Where a view begins in the memory that it looks at.
+
+    Raises:
+        CaptureError: that depends on a dynamic size.
+    """
+    offsets = {_view_at(tensor, sample).storage_offset() for sample in range(len(tensor.specs))}
+    if len(offsets) > 1:
+        raise CaptureError(
+            "as_strided: the place where the tensor begins in memory must not depend on a dynamic size",
+            hint="give storage_offset, or use unfold and slices instead",
+        )
+    return int(offsets.pop())
+
+
+def _view_at(tensor: RecordedTensor, sample: int) -> torch.Tensor:
+    """The view on the meta device, at one sample."""
+    if tensor.parent is None:
+        return tensor.specs[sample % len(tensor.specs)].meta()
+    view = _view_at(tensor.parent, sample)
+    if tensor.step is None:
+        return view
+    args = [argument.values[sample] if isinstance(argument, SizeNode) else argument for argument in tensor.step.args]
+    return replace(tensor.step, args=tuple(args)).take(view)

@@ -5,6 +5,7 @@ Checked on torch 2.13.0.  A new release of torch is this file's work, and no oth
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -39,13 +40,15 @@ __all__ = [
     "custom_function_calls",
     "decomposition_of",
     "disabled_torch_function",
+    "integer_bindings",
     "is_mutable",
+    "is_random",
+    "lengths",
     "mark_dynamic",
     "module_calls",
     "new_wrapper",
     "original_module",
     "outside_modes",
-    "padding_calls",
     "replace_tensor",
     "reset_dynamo",
     "same_storage",
@@ -101,6 +104,11 @@ def schema_of(overload: Any) -> torch.FunctionSchema:
     """The schema of an OpOverload."""
     schema: torch.FunctionSchema = overload._schema
     return schema
+
+
+def is_random(target: Any) -> bool:
+    """Whether an overload draws random numbers."""
+    return isinstance(target, torch._ops.OpOverload) and torch.Tag.nondeterministic_seeded in target.tags
 
 
 def is_mutable(overload: Any) -> bool:
@@ -176,6 +184,21 @@ def compiling() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def lengths() -> Iterator[None]:
+    """Let `len(tensor)` be symbolic, which Python itself takes only as a number."""
+    original = builtins.len
+
+    def length(item: Any) -> Any:
+        return item.shape[0] if isinstance(item, torch.Tensor) and item.ndim else original(item)
+
+    builtins.len = length
+    try:
+        yield
+    finally:
+        builtins.len = original
+
+
+@contextlib.contextmanager
 def module_calls(around: Callable[..., Any]) -> Iterator[None]:
     """Send every `module(...)` through `around(call, module, *args, **kwargs)`."""
     original = torch.nn.Module.__call__
@@ -203,14 +226,55 @@ def subscripts(getitem: Callable[..., Any], setitem: Callable[..., Any]) -> Iter
         torch.Tensor.__setitem__ = write  # type: ignore[method-assign]
 
 
+# Functions whose bindings take plain integers, where a size of the input is often given.
+_INTEGER_BINDINGS: tuple[tuple[Any, str, str], ...] = (
+    (torch._VF, "_pad_packed_sequence", "default"),
+    (torch.nn.functional, "adaptive_avg_pool1d", "default"),
+    (torch.nn.functional, "avg_pool1d", "default"),
+    (torch.nn.functional, "avg_pool2d", "default"),
+    (torch.nn.functional, "avg_pool3d", "default"),
+    (torch, "adaptive_max_pool1d", "default"),
+    (torch._C._nn, "adaptive_max_pool2d", "default"),
+    (torch._C._nn, "adaptive_max_pool3d", "default"),
+    (torch, "max_pool1d", "default"),
+    (torch, "max_pool2d", "default"),
+    (torch, "max_pool3d", "default"),
+)
+
+
 @contextlib.contextmanager
-def padding_calls(pad: Callable[..., Any]) -> Iterator[None]:
-    """Send what `pad_packed_sequence` calls to `pad`: torch's own binding takes no symbolic length."""
-    torch._VF._pad_packed_sequence = pad
+def integer_bindings(call: Callable[..., Any]) -> Iterator[None]:
+    """Send calls that have a symbolic size where the binding wants an integer to `call(overload, args, kwargs)`."""
+    originals = [vars(owner).get(name) for owner, name, _ in _INTEGER_BINDINGS]
+    for owner, name, overload in _INTEGER_BINDINGS:
+        target = getattr(getattr(torch.ops.aten, name), overload)
+        setattr(owner, name, _taking_sizes(getattr(owner, name), target, call))
     try:
         yield
     finally:
-        del torch._VF._pad_packed_sequence
+        for (owner, name, _), original in zip(_INTEGER_BINDINGS, originals, strict=True):
+            if original is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
+
+
+def _taking_sizes(original: Callable[..., Any], overload: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    kinds = {argument.name: argument.type for argument in overload._schema.arguments}
+
+    def plain(argument: Any, kind: Any) -> Any:
+        if isinstance(kind, torch.ListType) and isinstance(argument, (int, torch.SymInt)):
+            return [argument]
+        return list(argument) if isinstance(argument, tuple) else argument
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        given = tuple(map(plain, args, kinds.values()))
+        named = {name: plain(argument, kinds.get(name)) for name, argument in kwargs.items()}
+        if any(isinstance(leaf, torch.SymInt) for leaf in tree_leaves((given, named))):
+            return call(overload, given, named)
+        return original(*args, **kwargs)
+
+    return function
 
 
 @contextlib.contextmanager

@@ -2,11 +2,12 @@
 
 1. A Constant node becomes an initializer.
 2. Shape and Size of a value with static dims.
-3. A node on small constants with a small result is computed at once.
-4. A node on weights, or with a larger result, becomes a lazy tensor: computed when it is written.
-   No weight is read here. It must not make the model larger, unless within the budget: at most
-   LARGEST_BYTES for one result, and growth_bytes for all of them together.
+3. A node on small constants, or on ones that the exporter has made, is computed at once.
+4. A node on weights becomes a lazy tensor: computed when it is written. No weight is read here.
 5. CastLike needs the other value's dtype alone, which is known: it is a Cast.
+
+A result must not make the model larger, unless within the budget: at most LARGEST_BYTES for each,
+and growth_bytes for all of them together.
 
 Only the ops of `evaluation` are folded: random ops, subgraphs and custom ops never are. A node
 that makes a graph output stays, because not every runtime takes an initializer for one.
@@ -30,7 +31,7 @@ from exporter.optimization.evaluation import (
     evaluate,
 )
 from exporter.optimization.later import MOST_STEPS, LaterTensor, steps
-from exporter.optimization.rewriting import Rewriter, Rules
+from exporter.optimization.rewriting import LARGEST_BYTES, Rewriter, Rules
 from exporter.optimization.values import (
     FLOATS,
     SMALL_BYTES,
@@ -117,16 +118,24 @@ def _fold(rewriter: Rewriter, node: ir.Node) -> list[ir.Value] | None:
         return None
     sizes = [size_bytes(output) for output in node.outputs]
     known = [size for size in sizes if size is not None]
-    if all(tensor is None or tensor.nbytes <= SMALL_BYTES for tensor in tensors):
-        if len(known) == len(sizes) and sum(known) <= SMALL_BYTES:
-            return _at_once(rewriter, node, tensors)
-        if len(known) < len(sizes) and node.op_type not in GROWS:
-            return _at_once(rewriter, node, tensors)
-    if len(known) < len(sizes) or not _may_wait(node) or steps(tensors) >= MOST_STEPS:
+    is_small = all(tensor is None or tensor.nbytes <= SMALL_BYTES for tensor in tensors)
+    if len(known) < len(sizes):
+        return _at_once(rewriter, node, tensors) if is_small and node.op_type not in GROWS else None
+    if is_small and sum(known) <= SMALL_BYTES:
+        return _at_once(rewriter, node, tensors)
+    if not _may_wait(node):
         return None
-    if not rewriter.affords(known, node.inputs):
+    if all(tensor is None or _is_made(tensor) for tensor in tensors):
+        is_affordable = max(known) <= LARGEST_BYTES and rewriter.affords(known, node.inputs)
+        return _at_once(rewriter, node, tensors) if is_affordable else None
+    if steps(tensors) >= MOST_STEPS or not rewriter.affords(known, node.inputs):
         return None
     return _when_written(rewriter, node, tensors)
+
+
+def _is_made(tensor: ir.TensorProtocol) -> bool:
+    """Whether the exporter has made the constant: parameters are tensors of other kinds."""
+    return type(tensor) is ir.Tensor and isinstance(tensor.raw, np.ndarray)
 
 
 def _at_once(rewriter: Rewriter, node: ir.Node, tensors: Sequence[ir.TensorProtocol | None]) -> list[ir.Value] | None:

@@ -1,4 +1,4 @@
-"""Compute nodes on constants, with numpy, in the dtype that ONNX says.
+"""Compute nodes on constants, with numpy or as eager does, in the dtype that ONNX says.
 
 An evaluator gets the node's attributes as plain values and its inputs as arrays, None where an
 optional one is absent, and returns one array or a tuple of them. Ops that are not here are not
@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
+import torch
 
 from exporter.optimization.values import FLOATS, Array
 
@@ -45,6 +46,20 @@ def evaluate(
 # Elementwise
 
 
+def _as_eager(function: Callable[[torch.Tensor], torch.Tensor]) -> Evaluator:
+    """What eager computes: another library's exponential may round otherwise, and then a floor jumps."""
+
+    def evaluator(_: Attributes, x: Array) -> Array:
+        wide = x if x.dtype in _TORCH_FLOATS else x.astype(np.float32)
+        result: Array = function(torch.from_numpy(np.ascontiguousarray(wide))).numpy()
+        return result.reshape(x.shape)
+
+    return evaluator
+
+
+_TORCH_FLOATS = (np.float16, np.float32, np.float64)
+
+
 def _unary(function: Callable[[Array], Any]) -> Evaluator:
     return lambda _, x: np.asarray(function(x))
 
@@ -70,14 +85,16 @@ def _mod(attributes: Attributes, a: Array, b: Array) -> Array:
     return np.asarray(np.fmod(a, b) if attributes.get("fmod", 0) else np.mod(a, b))
 
 
+def _pow(_: Attributes, x: Array, y: Array) -> Array:
+    if x.dtype == y.dtype and x.dtype in _TORCH_FLOATS:
+        return torch.pow(torch.from_numpy(x.copy()), torch.from_numpy(y.copy())).numpy()
+    return np.asarray(np.power(x, y), dtype=x.dtype)
+
+
 def _clip(_: Attributes, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
     if low is not None:
         x = np.maximum(x, low)
     return x if high is None else np.minimum(x, high)
-
-
-def _sigmoid(x: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-x)), dtype=x.dtype)
 
 
 def _cast(attributes: Attributes, x: Array) -> Array:
@@ -282,16 +299,16 @@ MOVES: dict[str, Evaluator] = {
 COMPUTES: dict[str, Evaluator] = {
     "Neg": _unary(np.negative),
     "Abs": _unary(np.abs),
-    "Exp": _unary(np.exp),
-    "Log": _unary(np.log),
-    "Sqrt": _unary(np.sqrt),
-    "Sin": _unary(np.sin),
-    "Cos": _unary(np.cos),
-    "Tanh": _unary(np.tanh),
-    "Sigmoid": _unary(_sigmoid),
-    "Softplus": _unary(lambda x: np.logaddexp(x, np.zeros((), x.dtype))),
+    "Exp": _as_eager(torch.exp),
+    "Log": _as_eager(torch.log),
+    "Sqrt": _as_eager(torch.sqrt),
+    "Sin": _as_eager(torch.sin),
+    "Cos": _as_eager(torch.cos),
+    "Tanh": _as_eager(torch.tanh),
+    "Sigmoid": _as_eager(torch.sigmoid),
+    "Softplus": _as_eager(torch.nn.functional.softplus),
     "Relu": _unary(lambda x: np.where(x < 0, np.zeros((), x.dtype), x)),
-    "Reciprocal": _unary(lambda x: np.asarray(1 / x, dtype=x.dtype)),
+    "Reciprocal": _as_eager(torch.reciprocal),
     "Floor": _unary(np.floor),
     "Ceil": _unary(np.ceil),
     "Round": _unary(np.rint),
@@ -329,7 +346,7 @@ EVALUATORS: dict[str, Evaluator] = {
     "Shape": _shape,
     "Size": lambda _, x: np.array(x.size, dtype=np.int64),
     "Mod": _mod,
-    "Pow": lambda _, x, y: np.power(x, y).astype(x.dtype),
+    "Pow": _pow,
     "Pad": _pad,
     "CumSum": _cumulated,
     "EyeLike": _eye_like,

@@ -13,6 +13,8 @@
 11. A reduction that keeps its dims, and Squeeze of these: one that does not keep them. A reduction
     that drops its dims, and Unsqueeze that puts them back: one that keeps them.
 12. ConcatFromSequence of SequenceConstruct is a Concat.
+13. Mul by a Reciprocal is Div, which rounds once.
+14. MatMul of two operands that each are scaled by a number: one is scaled, by both.
 
 The inner node must be needed by nothing else, or nothing would be saved.
 """
@@ -104,6 +106,32 @@ def _matmul(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     if plain_right is not None:
         attributes.append(ir.AttrInt64("transB", 1))
     return rewriter.emit(node, "Gemm", [plain_left or left, plain_right or right], attributes)  # 2
+
+
+def _scaled_matmul(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
+    first, second = (_scaled(rewriter, value) for value in node.inputs)
+    if first is None or second is None:
+        return None
+    left, right = node.inputs
+    (scaling, data, one), (_, plain, other) = first, second
+    product = np.asarray(one.astype(np.float64) * other.astype(np.float64))
+    if left is None or right is None or left.dtype not in FLOATS or not 2.0**-20 < abs(product) < 2.0**20:
+        return None
+    number = rewriter.array(scaling, "scale", product.astype(one.dtype))
+    scaled = rewriter.emit(scaling, "Mul", [data, number])
+    return rewriter.emit(node, "MatMul", [scaled, plain])  # 14
+
+
+def _scaled(rewriter: Rewriter, value: ir.Value | None) -> tuple[ir.Node, ir.Value, Array] | None:
+    """The Mul that makes the value of another by a number, the other, and the number."""
+    maker = made_by(value, "Mul")
+    if maker is None or not rewriter.is_private(value):
+        return None
+    for data, factor in (tuple(maker.inputs), tuple(reversed(maker.inputs))):
+        number = scalar(factor)
+        if number is not None and data is not None and same_shape(data, value):
+            return maker, data, number
+    return None
 
 
 def _padded_conv(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
@@ -325,6 +353,14 @@ def _negated(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     return None
 
 
+def _times_reciprocal(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
+    for data, factor in (tuple(node.inputs), tuple(reversed(node.inputs))):
+        inner = made_by(factor, "Reciprocal")
+        if inner is not None and rewriter.is_private(factor):
+            return rewriter.emit(node, "Div", [data, inner.inputs[0]], fused=[inner])  # 13
+    return None
+
+
 def _where(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     condition, chosen, other = node.inputs
     inner = made_by(condition, "Not")
@@ -375,8 +411,9 @@ _REDUCTIONS = frozenset(
 RULES: Rules = {
     "Add": (_biased_matmul, _negated),
     "Sub": (_negated,),
+    "Mul": (_times_reciprocal,),
     "Gemm": (_gemm,),
-    "MatMul": (_matmul,),
+    "MatMul": (_matmul, _scaled_matmul),
     "Conv": (_padded_conv,),
     "Concat": (_nested,),
     "Sum": (_nested,),

@@ -13,6 +13,11 @@ shapes before and after say everything.
    broadcasts for it.
 8. Expand of Expand to a known shape is one Expand.
 9. The element of a sequence that was just made: SequenceAt of SequenceConstruct.
+10. A view that only splits dims, and adds or drops those of size 1, of a Transpose of a view: a
+    Reshape, which splits before, and a Transpose do all three.
+11. One index along an axis of a Transpose that keeps the order of the others: one of its input.
+12. One index along an axis that a Reshape has split off another, as in packed queries, keys and
+    values: a piece of a Split. The other pieces are the same Split, which common subexpressions merge.
 
 A chain is only replaced where nothing else needs its first node, or where no node remains of it.
 """
@@ -173,6 +178,114 @@ def _known_expand(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     return _expanded(rewriter, node, node.inputs[0])  # 6
 
 
+def _split_views(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
+    turned = node.inputs[0]
+    turn = made_by(turned, "Transpose")
+    viewed = None if turn is None else turn.inputs[0]
+    view = made_by(viewed, _VIEWS)
+    if turn is None or view is None or not rewriter.is_private(turned) or not rewriter.is_private(viewed):
+        return None
+    perm, before, middle, after = _perm(turn), dims(view.inputs[0]), dims(viewed), dims(node.outputs[0])
+    if perm is None or before is None or middle is None or after is None:
+        return None
+    large = [axis for axis in perm if middle[axis] != 1]
+    groups = _split_into([middle[axis] for axis in large], after)
+    if groups is None:
+        return None
+    in_order = [place for _, group in sorted(zip(large, groups, strict=True)) for place in group]
+    source = list(range(len(after)))  # dims of size 1 keep their place, the others take the rest in order
+    shape = list(after)
+    for axis, place in zip(sorted(in_order), in_order, strict=True):
+        source[place] = axis
+        shape[axis] = after[place]
+    target = _target(before, tuple(shape))
+    if target is None:
+        return None
+    numbers = rewriter.integers(view, "shape", target)
+    reshaped = rewriter.emit(view, "Reshape", [view.inputs[0], numbers], shape=tuple(shape))
+    return rewriter.emit(node, "Transpose", [reshaped], [ir.AttrInt64s("perm", source)], fused=[turn])  # 10
+
+
+def _split_into(whole: Sequence[int | ir.SymbolicDim], parts: Dims) -> list[list[int]] | None:
+    """Which of the parts each dim is the product of, in order; parts of size 1 belong to none."""
+    groups: list[list[int]] = []
+    rest = [place for place, dim in enumerate(parts) if dim != 1]
+    for dim in whole:
+        group: list[int] = []
+        product: int | ir.SymbolicDim = 1
+        while not group or not same_dims((product,), (dim,)):
+            if not rest or (isinstance(product, int) and isinstance(dim, int) and product > dim):
+                return None
+            group.append(rest.pop(0))
+            grown = _times(product, parts[group[-1]])
+            if grown is None:
+                return None
+            product = grown
+        groups.append(group)
+    return None if rest else groups
+
+
+def _times(a: int | ir.SymbolicDim, b: int | ir.SymbolicDim) -> int | ir.SymbolicDim | None:
+    """The product where it is cheap and in normal form: not for a dim that only has a name."""
+    if a == 1:
+        return b
+    if type(a) is ir.SymbolicDim or type(b) is ir.SymbolicDim:
+        return None
+    return a * b
+
+
+# One index
+
+
+def _indexed(node: ir.Node) -> tuple[int, int] | None:
+    """The one index and the axis of a Gather that drops the axis."""
+    data, indices = dims(node.inputs[0]), dims(node.inputs[1])
+    index = integers(node.inputs[1])
+    if data is None or indices != () or index is None:
+        return None
+    return index[0], attribute(node, "axis", 0) % len(data)
+
+
+def _gather_of_transpose(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
+    turn = made_by(node.inputs[0], "Transpose")
+    perm = None if turn is None else _perm(turn)
+    found = None if perm is None else _indexed(node)
+    if turn is None or perm is None or found is None:
+        return None
+    _, axis = found
+    others = [*perm[:axis], *perm[axis + 1 :]]
+    if others != sorted(others):
+        return None
+    attributes = [ir.AttrInt64("axis", perm[axis])]
+    return rewriter.emit(node, "Gather", [turn.inputs[0], node.inputs[1]], attributes)  # 11
+
+
+def _piece(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
+    view = made_by(node.inputs[0], "Reshape")
+    found = None if view is None else _indexed(node)
+    if view is None or found is None:
+        return None
+    index, axis = found
+    whole, parts, piece = dims(view.inputs[0]), dims(node.inputs[0]), dims(node.outputs[0])
+    if whole is None or parts is None or piece is None or len(whole) != len(piece):
+        return None
+    changed = [i for i, dim in enumerate(whole) if not same_dims((dim,), (piece[i],))]
+    count = parts[axis]
+    if len(changed) != 1 or not isinstance(count, int):
+        return None
+    split = changed[0]
+    size = piece[split]
+    if not isinstance(size, int) or whole[split] != count * size:
+        return None
+    ahead = [dim for dim in parts[:axis] if dim != 1]
+    if not same_dims(ahead, [dim for dim in whole[:split] if dim != 1]):
+        return None  # the axis is split off another one, or behind what remains of it
+    attributes = [ir.AttrInt64("axis", split)]
+    if rewriter.opset_version >= 18:
+        attributes.append(ir.AttrInt64("num_outputs", count))
+    return rewriter.emit(node, "Split", [view.inputs[0]], attributes, position=index % count, count=count)  # 12
+
+
 # Broadcasting
 
 
@@ -274,10 +387,11 @@ _ELEMENTWISE = (
 
 RULES: Rules = {
     "Transpose": (_transposes, _transposed_ones),
-    "Reshape": (_known_reshape, _views),
-    "Flatten": (_views,),
-    "Squeeze": (_views,),
-    "Unsqueeze": (_views,),
+    "Reshape": (_known_reshape, _views, _split_views),
+    "Flatten": (_views, _split_views),
+    "Squeeze": (_views, _split_views),
+    "Unsqueeze": (_views, _split_views),
+    "Gather": (_gather_of_transpose, _piece),
     "Expand": (_known_expand, _expands),
     "SequenceAt": (_sequence_at,),
     **dict.fromkeys(_ELEMENTWISE, (_elementwise,)),

@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from exporter.optimization.values import Array, has_one_use, is_used
+from exporter.optimization.values import Array, Dims, has_one_use, is_used
 
 __all__ = [
     "LARGEST_BYTES",
@@ -67,6 +67,7 @@ class Rewriter:
         self.keep = frozenset(keep)
         self.growth_bytes = growth_bytes
         self.constants: dict[ir.Graph, dict[Hashable, ir.Value]] = {}  # that were compared already, each by what it is
+        self._integers: dict[tuple[ir.Graph, tuple[int, ...]], ir.Value] = {}
         self._names: set[str] | None = None
         self._removed: set[ir.Node] = set()
         self._touched: list[ir.Node] = []
@@ -134,8 +135,11 @@ class Rewriter:
         attributes: Iterable[ir.Attr] = (),
         *,
         fused: Sequence[ir.Node] = (),
+        shape: Dims | None = None,
+        position: int = 0,
+        count: int = 1,
     ) -> ir.Value:
-        """Put a node behind `node`; its output has the name, type and shape of the first of `node`.
+        """Put a node behind `node` whose output has the name, type and shape of the first of `node`.
 
         Args:
             node: What the new node replaces. It takes its name and its metadata.
@@ -143,24 +147,23 @@ class Rewriter:
             inputs: Its inputs.
             attributes: Its attributes.
             fused: The nodes whose work it does as well. Their metadata fills what `node` lacks.
+            shape: The shape of the output, where it is another one.
+            position: Which of its outputs that is.
+            count: How many outputs it has. The others have the same type and shape, and no use yet.
         """
         replaced = node.outputs[0]
-        output = ir.Value(name=replaced.name, type=replaced.type, shape=replaced.shape)
+        dims = replaced.shape if shape is None else ir.Shape(shape)
+        names = [replaced.name if i == position else self._unique(f"{replaced.name}_{i}") for i in range(count)]
+        outputs = [ir.Value(name=name, type=replaced.type, shape=dims) for name in names]
         metadata: dict[str, str] = {}
         for source in (*fused, node):
             metadata.update(source.metadata_props)
         emitted = ir.Node(
-            "",
-            op_type,
-            inputs,
-            attributes,
-            outputs=[output],
-            name=node.name,
-            metadata_props=metadata or None,
+            "", op_type, inputs, attributes, outputs=outputs, name=node.name, metadata_props=metadata or None
         )
         _graph_of(node).insert_after(node, emitted)
         self._touched.append(emitted)
-        return output
+        return outputs[position]
 
     def initializer(self, name: str, tensor: ir.TensorProtocol, graph: ir.Graph | None = None) -> ir.Value:
         """Register a constant under the name, or one close to it where that is taken.
@@ -195,9 +198,14 @@ class Rewriter:
         return value
 
     def integers(self, node: ir.Node, role: str, numbers: Sequence[int]) -> ir.Value:
-        """Register a 1-d constant for an input of what replaces the node."""
-        tensor = ir.Tensor(np.array(numbers, dtype=np.int64))
-        return self.initializer(f"{node.name}/{role}", tensor, _graph_of(node))
+        """A 1-d constant for an input of what replaces the node: one for all nodes of a graph."""
+        graph = _graph_of(node)
+        key = graph, tuple(numbers)
+        known = self._integers.get(key)
+        if known is None or not known.is_initializer():
+            tensor = ir.Tensor(np.array(numbers, dtype=np.int64))
+            known = self._integers[key] = self.initializer(f"{node.name}/{role}", tensor, graph)
+        return known
 
     def array(self, node: ir.Node, role: str, array: Array) -> ir.Value:
         """Register a small constant for an input of what replaces the node."""
@@ -239,16 +247,18 @@ class Rewriter:
         an initializer, an output itself, of another graph, or in `keep`. Its other uses move.
         """
         values = [replacement] if isinstance(replacement, ir.Value) else replacement
-        moved = False
+        moved, renamed = False, []
         for old, new in zip(node.outputs, values, strict=False):
             if old.is_graph_output() and self._may_take_over(old, new):
                 self._take_over(old, new)
-                moved = True
+                renamed.append(old)
             moved = self.redirect(old, new) or moved
         if self.is_unused(node):
             self.remove(node)
             return 1
-        return int(moved)
+        for old in renamed:
+            old.name = self._unique(f"{old.name}/replaced")
+        return int(moved or bool(renamed))
 
     def set_input(self, node: ir.Node, index: int, value: ir.Value) -> None:
         """Let the node read another value at a position, which may be one that it did not have."""
@@ -282,7 +292,6 @@ class Rewriter:
         for index, output in enumerate(graph.outputs):
             if output is old:
                 graph.outputs[index] = new
-        old.name = self._unique(f"{name}/replaced")
         new.name = name
         new.type = old.type or new.type
         new.shape = old.shape or new.shape
@@ -342,9 +351,10 @@ def _detached(node: ir.Node) -> list[ir.Value]:
         if value is not None:
             node.replace_input_with(index, None)
             values.append(value)
-    for body in subgraphs(node):
-        for inner in body:
-            values += _detached(inner)
+    if node.op_type in WITH_SUBGRAPHS or node.domain:
+        for body in subgraphs(node):
+            for inner in body:
+                values += _detached(inner)
     return values
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from exporter.signature import Signature, resized
+from exporter.dynamic_dims import resized
+from exporter.signature import Signature
 
 if TYPE_CHECKING:
     from exporter.program import Program
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 def other_values(signature: Signature, seed: int) -> list[Any]:
     """The example's leaves with other values of the same kind: floats scaled, integers moved about."""
     generator = torch.Generator().manual_seed(seed)
-    return [_changed(leaf, generator) if isinstance(leaf, torch.Tensor) else leaf for leaf in signature.leaves]
+    return [
+        _changed(leaf, generator) if isinstance(leaf, torch.Tensor) and name not in signature.fixed_values else leaf
+        for name, leaf in zip(signature.input_names, signature.leaves, strict=True)
+    ]
 
 
 def other_sizes(signature: Signature, sizes: Mapping[str, int], seed: int) -> list[Any]:
@@ -32,7 +36,7 @@ def other_sizes(signature: Signature, sizes: Mapping[str, int], seed: int) -> li
     for leaf, dims in zip(signature.leaves, signature.dims, strict=True):
         if isinstance(leaf, torch.Tensor):
             for axis, dim in dims.items():
-                leaf = resized(leaf, axis, sizes[dim.name])
+                leaf = resized(leaf, axis, dim.at(sizes))
             leaf = _noisy(leaf, generator)
         leaves.append(leaf)
     return leaves
@@ -40,15 +44,14 @@ def other_sizes(signature: Signature, sizes: Mapping[str, int], seed: int) -> li
 
 def sizes_to_try(program: Program) -> list[dict[str, int]]:
     """Two choices of sizes for the dynamic dims, other than the example's, that the constraints admit."""
-    samples = program.signature.sample_sizes
-    if not samples:
-        return []
-    choices = [{name: sizes[i] for name, sizes in samples.items()} for i in (1, 2)]
-    choices.append({name: sizes[0] - 1 for name, sizes in samples.items()})
+    choices = program.signature.sizes_to_run()
+    example = program.signature.sizes_at(0)
+    choices.append({name: size - 1 for name, size in example.items()})
     fitting = [
-        sizes for sizes in choices
-        if min(sizes.values()) > 0 and all(constraint.admits(sizes) for constraint in program.report.decisions)
-    ]  # fmt: skip
+        sizes
+        for sizes in choices
+        if sizes and min(sizes.values()) > 0 and all(constraint.admits(sizes) for constraint in program.report.decisions)
+    ]
     return fitting[:2]
 
 

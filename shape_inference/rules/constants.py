@@ -6,10 +6,10 @@ from typing import Any
 
 import onnx_ir as ir
 
-from shape_inference.contents import tensor_content
 from shape_inference.dims import Size
 from shape_inference.registry import Call, infers
 from shape_inference.types import MAX_CONTENT, TensorType, Type
+from shape_inference.values import tensor_type
 
 Types = tuple[Type | None, ...]
 _FLOAT, _INT64, _STRING = ir.DataType.FLOAT, ir.DataType.INT64, ir.DataType.STRING
@@ -21,7 +21,7 @@ def constant(call: Call) -> Types:
     attributes = call.attributes
     value: Any = attributes.get("value")
     if value is not None:
-        return (TensorType(value.dtype, tuple(value.shape), tensor_content(value)),)
+        return (tensor_type(value, call.fresh),)
     for name, dtype in (("value_int", _INT64), ("value_float", _FLOAT)):
         value = attributes.get(name)
         if value is not None:
@@ -38,8 +38,7 @@ def constant(call: Call) -> Types:
     value = attributes.get("sparse_value")
     if value is None:
         call.fail("one of its value attributes must be given")
-    dims = getattr(value, "dims", None)
-    return (None if dims is None else TensorType(ir.DataType(value.values.data_type), tuple(dims)),)
+    return (None,)  # a sparse tensor, which onnx_ir does not read
 
 
 @infers("RandomNormal", "RandomUniform")

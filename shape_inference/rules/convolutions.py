@@ -18,7 +18,7 @@ Types = tuple[Type | None, ...]
 Shape = tuple[Size, ...]
 
 
-def _window(call: Call, dims: Shape, kernel: Sequence[Size], *, ceils: bool = False) -> list[Size]:
+def _window(call: Call, dims: Shape, kernel: Sequence[Size], *, pool: bool = False) -> list[Size]:
     """The sizes of space after a window: (s + pads - (k - 1)*dilation - 1) // stride + 1."""
     attributes = call.attributes
     rank = len(dims)
@@ -37,9 +37,9 @@ def _window(call: Call, dims: Shape, kernel: Sequence[Size], *, ceils: bool = Fa
         padding = 0 if auto == "VALID" else pads[axis] + pads[axis + rank]
         span = (kernel[axis] - 1) * dilations[axis] + 1
         room = dim + padding - span
-        if isinstance(room, int) and room < 0:
+        if isinstance(room, int) and room < (-stride if pool else 0):  # a pool may leave nothing
             call.fail("the window must fit into the padded input", f"{span} > {dim + padding}")
-        if ceils and stride != 1:
+        if pool and stride != 1 and attributes.get("ceil_mode"):
             # A last window must start inside the input or the padding before it.
             size = ceil_div(room, stride) + 1
             begin = 0 if auto == "VALID" else pads[axis]
@@ -163,8 +163,7 @@ def pooled(call: Call, x: TensorType) -> Shape | None:
         return (call.fresh("batch"), call.fresh("channels"), *space)
     if len(x.shape) != len(kernel) + 2:
         call.fail(f"input must have rank {len(kernel) + 2}", x)
-    ceils = bool(call.attribute("ceil_mode", 0))
-    return (*x.shape[:2], *_window(call, x.shape[2:], kernel, ceils=ceils))
+    return (*x.shape[:2], *_window(call, x.shape[2:], kernel, pool=True))
 
 
 @infers("AveragePool", "LpPool", "MaxPool")

@@ -44,7 +44,7 @@ def gather(call: Call) -> Types:
 
 def _gathered(call: Call, x: TensorType, indices: TensorType, axis: int) -> Content | None:
     places = indices.content or ()
-    if x.content is None or any(isinstance(place, Dim) for place in places):
+    if x.content is None or any(type(place) is Dim for place in places):
         return None
     length = x.shape[axis] if x.shape else 0
     if isinstance(length, int):
@@ -181,7 +181,7 @@ def compress(call: Call) -> Types:
     x = call.tensor(0)
     condition = call.content(1)
     kept: Size
-    decided = condition is not None and not any(isinstance(item, Dim) for item in condition)
+    decided = condition is not None and not any(type(item) is Dim for item in condition)
     kept = sum(map(bool, condition or ())) if decided else call.fresh("compress")
     axis = call.attribute("axis")
     if axis is None:

@@ -192,7 +192,7 @@ _FAR = 2**31 - 1
 
 def _places(call: Call, dim: Size, start: Size, end: Size, step: Size) -> tuple[Size, Size, int] | None:
     """What start:end:step means on an axis, as `range` takes it; None where that is open."""
-    if isinstance(step, Dim):
+    if type(step) is Dim:
         return None
     if step == 0:
         call.fail("steps must not be 0", 0)
@@ -200,6 +200,7 @@ def _places(call: Call, dim: Size, start: Size, end: Size, step: Size) -> tuple[
         low, high = _clamped(start, dim, 0, dim), _clamped(end, dim, 0, dim)
     else:
         low = _clamped(start, dim, 0, dim - 1)
+        low = None if low is None else smaller(low, dim - 1)  # which is -1 where there is nothing
         high = -1 if isinstance(end, int) and end <= -_FAR else _clamped(end, dim, -1, dim - 1)
     return None if low is None or high is None else (low, high, step)
 

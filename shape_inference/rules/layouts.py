@@ -74,7 +74,7 @@ def reshape(call: Call) -> Types:
     rest: list[int] = []  # where a -1 is, or what may be one
     copied: list[int] = []  # the axes that are taken from x by a 0
     for axis, dim in enumerate(wanted):
-        if isinstance(dim, Dim):
+        if type(dim) is Dim:
             if dim.minimum is None or dim.minimum < 0:
                 rest.append(axis)
         elif dim == -1:
@@ -294,7 +294,7 @@ def constant_of_shape(call: Call) -> Types:
         if isinstance(dim, int) and dim < 0:
             call.fail("shape must not be negative", _show(wanted))
     total = count(wanted)
-    filling: Content | None = (0.0,) if value is None else tensor_content(value)
+    filling: Content | None = (0.0,) if value is None else tensor_content(value, dtype, (1,))
     content = None if total is None or filling is None else filling * total
     return (TensorType(dtype, wanted, content),)
 
@@ -310,13 +310,13 @@ def range_(call: Call) -> Types:
     if start.content is None or limit.content is None or delta.content is None:
         return (TensorType(dtype, (call.fresh("range"),)),)
     a, b, step = (_whole(tensor.content[0]) for tensor in (start, limit, delta))  # type: ignore[index]  # all have contents
-    if not isinstance(step, Dim) and step == 0:
+    if type(step) is not Dim and step == 0:
         call.fail("delta must not be 0", 0)
     if isinstance(a, float) or isinstance(b, float) or isinstance(step, float):
-        if isinstance(a, Dim) or isinstance(b, Dim) or isinstance(step, Dim):
+        if type(a) is Dim or type(b) is Dim or type(step) is Dim:
             return (TensorType(dtype, (call.fresh("range"),)),)
         return (TensorType(dtype, (max(0, math.ceil((b - a) / step)),)),)
-    if isinstance(step, Dim) and not at_least(step, 1):
+    if type(step) is Dim and not at_least(step, 1):
         return (TensorType(dtype, (call.fresh("range"),)),)
     length = larger(ceil_div(b - a, step), 0)
     content = None

@@ -37,20 +37,20 @@ def unary(call: Call) -> Types:
 
 
 def _absolute(a: Any) -> Any:
-    if not isinstance(a, Dim):
+    if type(a) is not Dim:
         return abs(a)
     return a if at_least(a, 0) else larger(a, -a)
 
 
 def _square_root(a: Any) -> Any:
-    if isinstance(a, Dim) or a < 0:
+    if type(a) is Dim or a < 0:
         return None
     root = math.isqrt(int(a))
     return float(root) if root * root == a else math.sqrt(a)
 
 
 def _rounded(function: Callable[[float], int]) -> Callable[[Any], Any]:
-    return lambda a: a if isinstance(a, Dim) else float(function(a))
+    return lambda a: a if type(a) is Dim else float(function(a))
 
 
 # Type and shape stay, the contents follow.
@@ -61,7 +61,7 @@ UNARY_CONTENTS: dict[str, Callable[[Any], Any]] = {
     "Identity": lambda a: a,
     "Neg": lambda a: -a,
     "Not": lambda a: not a,
-    "Relu": lambda a: larger(a, 0) if isinstance(a, (int, Dim)) else max(a, 0.0),
+    "Relu": lambda a: larger(a, 0) if type(a) is Dim or isinstance(a, int) else max(a, 0.0),
     "Sqrt": _square_root,
 }
 
@@ -89,7 +89,7 @@ def _stored(content: Content | None, dtype: ir.DataType) -> Content | None:
     if dtype == ir.DataType.FLOAT:
         try:
             return tuple(
-                [item if isinstance(item, Dim) else struct.unpack("f", struct.pack("f", item))[0] for item in content]
+                [item if type(item) is Dim else struct.unpack("f", struct.pack("f", item))[0] for item in content]
             )
         except OverflowError:
             return None
@@ -138,13 +138,13 @@ def _whole(a: Any) -> Any:
 def _ratio(a: Any, b: Any) -> Any:
     """A quotient of floats; one with a symbol in it only where it is whole."""
     if isinstance(a, float) or isinstance(b, float):
-        return None if isinstance(a, Dim) or isinstance(b, Dim) else a / b
+        return None if type(a) is Dim or type(b) is Dim else a / b
     return a // b if divisible(a, b) else None
 
 
 def _in_floats(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def apply(a: Any, b: Any) -> Any:
-        if isinstance(a, Dim) or isinstance(b, Dim):
+        if type(a) is Dim or type(b) is Dim:
             return function(_whole(a), _whole(b))
         return function(a, b)
 
@@ -295,7 +295,7 @@ def logical(call: Call) -> Types:
 def _smallest(*items: Any) -> Any:
     result = items[0]
     for item in items[1:]:
-        exact = isinstance(result, Dim) or isinstance(item, Dim)
+        exact = type(result) is Dim or type(item) is Dim
         result = smaller(result, item) if exact else min(result, item)
     return result
 
@@ -303,7 +303,7 @@ def _smallest(*items: Any) -> Any:
 def _largest(*items: Any) -> Any:
     result = items[0]
     for item in items[1:]:
-        exact = isinstance(result, Dim) or isinstance(item, Dim)
+        exact = type(result) is Dim or type(item) is Dim
         result = larger(result, item) if exact else max(result, item)
     return result
 
@@ -366,7 +366,7 @@ def where(call: Call) -> Types:
 
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, float) or isinstance(b, float):
-        return bool(a == b) and not isinstance(a, Dim) and not isinstance(b, Dim)
+        return bool(a == b) and type(a) is not Dim and type(b) is not Dim
     return same(a, b) is True
 
 
@@ -391,16 +391,16 @@ def _converted(content: Content, dtype: ir.DataType) -> Content | None:
     if dtype in _WRAPS:
         if any(isinstance(item, float) and not math.isfinite(item) for item in content):
             return None
-        whole = tuple([item if isinstance(item, Dim) else int(item) for item in content])
+        whole = tuple([item if type(item) is Dim else int(item) for item in content])
         return _stored(whole, dtype)
     if dtype in FLOATS:
-        floats = tuple([item if isinstance(item, Dim) else float(item) for item in content])
+        floats = tuple([item if type(item) is Dim else float(item) for item in content])
         return _stored(floats, dtype)
     return None
 
 
 def _truth(item: Any) -> bool | None:
-    if not isinstance(item, Dim):
+    if type(item) is not Dim:
         return bool(item)
     zero = same(item, 0)
     return None if zero is None else not zero

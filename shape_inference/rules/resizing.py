@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -17,8 +18,9 @@ from shape_inference.types import Content, TensorType, Type
 
 Types = tuple[Type | None, ...]
 
-# Above this, float32 may round the product of a size and a scale.
-_EXACT = 2**12
+# Scales are fractions of small numbers, and sizes are below this.
+_MAX_DENOMINATOR = 1024
+_MAX_SIZE = 2**16
 
 
 @infers("Upsample", "Resize")
@@ -90,7 +92,7 @@ def _scaled(call: Call, x: TensorType, scales: Content | None, roi: Content | No
 
 
 def _cropped(call: Call, dim: Size, start: Any, end: Any, scale: Any) -> Size:
-    if isinstance(dim, Dim) or any(isinstance(item, Dim) for item in (start, end, scale)):
+    if type(dim) is Dim or any(type(item) is Dim for item in (start, end, scale)):
         return call.fresh("resize")
     span = np.float32(dim) * (np.float32(end) - np.float32(start))
     return math.floor(float(span * np.float32(scale)))
@@ -98,16 +100,24 @@ def _cropped(call: Call, dim: Size, start: Any, end: Any, scale: Any) -> Size:
 
 def _times(call: Call, dim: Size, scale: Any) -> Size:
     """floor(dim * scale), computed in float32 as runtimes do."""
-    if isinstance(scale, Dim):
+    if type(scale) is Dim:
         return dim * scale
     if scale <= 0:
         call.fail("scales must be positive", scale)
     if isinstance(dim, int):
         return math.floor(float(np.float32(dim) * np.float32(scale)))
-    fraction = Fraction(scale)
-    if fraction.numerator > _EXACT or fraction.denominator > _EXACT:
-        return call.fresh("resize")
-    return dim * fraction.numerator // fraction.denominator
+    fraction = _fraction(scale)
+    return call.fresh("resize") if fraction is None else dim * fraction.numerator // fraction.denominator
+
+
+@functools.cache
+def _fraction(scale: float) -> Fraction | None:
+    """The fraction that gives what float32 does for every size up to _MAX_SIZE; None if none does."""
+    fraction = Fraction(scale).limit_denominator(_MAX_DENOMINATOR)
+    sizes = np.arange(_MAX_SIZE)
+    computed = np.floor(sizes.astype(np.float32) * np.float32(scale)).astype(np.int64)
+    exact = sizes * fraction.numerator // fraction.denominator
+    return fraction if np.array_equal(computed, exact) else None
 
 
 def _kept_aspect(
@@ -125,7 +135,7 @@ def _kept_aspect(
         for size, dim in zip(sizes, sources, strict=True)
         if isinstance(size, int) and isinstance(dim, int)
     ]
-    if isinstance(whole, Dim) or len(ratios) < len(axes):
+    if type(whole) is Dim or len(ratios) < len(axes):
         return call.fresh("resize")
     scale = min(ratios) if policy == "not_larger" else max(ratios)
     return math.floor(scale * whole + Fraction(1, 2))

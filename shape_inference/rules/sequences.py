@@ -42,7 +42,7 @@ def symbols_in(given: Type | None) -> frozenset[Dim]:
         given = given.element
     if given is None or given.shape is None:
         return frozenset()
-    return frozenset().union(*(dim.symbols() for dim in given.shape if isinstance(dim, Dim)))
+    return frozenset().union(*(dim.symbols() for dim in given.shape if type(dim) is Dim))
 
 
 def common(call: Call, a: Any, b: Any, made: set[Dim]) -> Any:
@@ -87,7 +87,7 @@ def _renamed(call: Call, given: Any, varying: Iterable[Dim]) -> Any:
     names: dict[str, Size] = {dim.value: call.fresh("element") for dim in varying}
     return TensorType(
         given.dtype,
-        tuple([dim.substitute(names) if isinstance(dim, Dim) else dim for dim in given.shape]),
+        tuple([dim.substitute(names) if type(dim) is Dim else dim for dim in given.shape]),
     )
 
 
@@ -159,7 +159,7 @@ def concat_from_sequence(call: Call) -> Types:
         return (TensorType(dtype, (*dims[:axis], stack, *dims[axis:])),)
     axis = call.axis(axis, len(dims))
     part = dims[axis]
-    uneven = isinstance(part, Dim) and not x.varying.isdisjoint(part.symbols())
+    uneven = type(part) is Dim and not x.varying.isdisjoint(part.symbols())
     total = call.fresh("concat") if length is None or uneven else part * length
     return (TensorType(dtype, (*dims[:axis], total, *dims[axis + 1 :])),)
 

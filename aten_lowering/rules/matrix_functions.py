@@ -1,0 +1,62 @@
+"""Functions of a square matrix: powers and the exponential."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+import torch
+
+from aten_lowering.builder import Builder, Value, dims, dtype
+from aten_lowering.loops import repeated
+from aten_lowering.registry import lowers
+from aten_lowering.rules.linear_systems import inverse
+from aten_lowering.rules.matrices import identity, multiplied
+
+aten = torch.ops.aten
+
+# Terms of the series that reach the last digit of matrices of norm 1 / 2.
+_TERMS = {ir.DataType.FLOAT: 9, ir.DataType.DOUBLE: 16}
+
+
+@lowers(aten.linalg_matrix_power.default, aten.matrix_power.default)
+def matrix_power(op: Builder, self: Value, n: int) -> Value:
+    """[*B, N, N] -> [*B, N, N], the matrix times itself n times, by repeated squaring."""
+    if n == 0:
+        return op.expand(identity(op, *dims(self)[-2:], dtype(self)), dims(self))
+    square = inverse(op, self) if n < 0 else self
+    result: Value | None = None
+    for place, digit in enumerate(reversed(f"{abs(n):b}")):
+        square = multiplied(op, square, square) if place else square
+        if digit == "1":
+            result = square if result is None else multiplied(op, result, square)
+    assert result is not None  # the first digit of n is 1
+    return result
+
+
+@lowers(aten.linalg_matrix_exp.default, aten.matrix_exp.default)
+def matrix_exp(op: Builder, self: Value) -> Value:
+    """[*B, N, N] -> [*B, N, N], `sum of self^k / k!`.
+
+    exp(A) = exp(A / 2^s)^(2^s), s such that the norm of A / 2^s is at most 1 / 2; all matrices of a
+    batch are squared equally often.
+    """
+    kind = dtype(self)
+    count = _TERMS.get(kind, 9)
+    sums = op.reduce("ReduceSum", op.Abs(self), [-2])
+    norm = op.Max(op.ReduceMax(sums, keepdims=0), op.constant(0.5, kind))
+    halvings = op.Ceil(op.Div(op.Log(op.Mul(norm, 2.0)), math.log(2)))
+    small = op.Div(self, op.Pow(op.constant(2.0, kind), halvings))
+    one = identity(op, *dims(self)[-2:], kind)
+
+    def add(op: Builder, step: Value, total: Value) -> tuple[list[Value], list[Value]]:
+        divisor = op.cast(op.Sub(op.constant(count), step), kind)
+        return [op.Add(one, op.Div(op.MatMul(small, total), divisor))], []
+
+    def square(op: Builder, step: Value, power: Value) -> tuple[list[Value], list[Value]]:
+        return [op.MatMul(power, power)], []
+
+    (total,) = repeated(op, count, [op.expand(one, dims(self))], add)
+    squarings = op.fresh("squarings")
+    op.source(squarings, op.cast(halvings, ir.DataType.INT64), None)
+    return repeated(op, squarings, [total], square)[0]

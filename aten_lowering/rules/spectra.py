@@ -1,0 +1,236 @@
+"""Eigenvalues of symmetric matrices and singular values, by Jacobi's rotations.
+
+A round rotates disjoint pairs of columns at once, such that a sweep of rounds meets each pair; sweeps end
+when no pair is left to rotate. Values are accurate to the last digits. Vectors are those of torch up to
+their signs, and up to rotations among equal values, which LAPACK decides by rounding errors.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from aten_lowering.builder import Builder, Value, dims, dtype
+from aten_lowering.errors import UnsupportedArgument
+from aten_lowering.loops import counted, repeated
+from aten_lowering.registry import lowers
+from aten_lowering.rules.matrices import identity, transposed
+from shape_inference import Size, at_least, smaller
+
+__all__ = ["eigenvalues", "singular_values"]
+
+aten = torch.ops.aten
+_SWEEPS = 30
+# What is left of a pair that counts as nothing, beside the sizes of its columns.
+_PRECISION = {ir.DataType.FLOAT: 1e-7, ir.DataType.DOUBLE: 1e-15}
+
+
+class _Rotation(NamedTuple):
+    """For each column: its partner [N], and the cosine and the tangent of its turn [*B, N]."""
+
+    partners: Value
+    cosine: Value
+    tangent: Value
+
+
+def _partners(op: Builder, step: Value, count: Size) -> Value:
+    """[N]: with whom each column is paired in a round, as in a tournament of n players, n even.
+
+    Player n - 1 stays, the others i meet the j with i + j = round mod n - 1; who meets itself meets him.
+    A player without a partner, for odd N, is its own.
+    """
+    players = (count + 1) // 2 * 2
+    columns, last = counted(op, count), op.scalar(players - 1)
+    cycle = op.Max(last, 1)
+    other = op.Mod(op.Sub(op.Add(step, cycle), columns), cycle)
+    other = op.Where(op.Equal(other, columns), last, other)
+    middle = op.Mod(op.Mul(step, op.Div(op.scalar(players), 2)), cycle)
+    other = op.Where(op.Equal(columns, last), middle, other)
+    return op.Where(op.Less(other, op.scalar(count)), other, columns)
+
+
+def _rotation(op: Builder, partners: Value, own: Value, mixed: Value, bound: Value) -> _Rotation:
+    """How to turn pairs of columns with squares `own` and products `mixed`, [*B, N] each, to products of 0.
+
+    cot 2t = (own_j - own_i) / (2 mixed); of the two angles the smaller. Products up to the bound stay.
+    """
+    kind = dtype(own)
+    zero, one = op.constant(0.0, kind), op.constant(1.0, kind)
+    others = op.Gather(own, partners, axis=-1)
+    counts = op.And(op.Greater(op.Abs(mixed), bound), op.Not(op.Equal(partners, counted(op, dims(own)[-1]))))
+    cotangent = op.Div(op.Sub(others, own), op.Where(counts, op.Mul(mixed, 2.0), one))
+    is_first = op.Less(counted(op, dims(own)[-1]), partners)
+    sign = op.Where(is_first, one, op.constant(-1.0, kind))
+    sign = op.Where(op.Equal(cotangent, 0.0), sign, op.Sign(cotangent))
+    tangent = op.Div(sign, op.Add(op.Abs(cotangent), op.Sqrt(op.Add(op.Mul(cotangent, cotangent), 1.0))))
+    tangent = op.Where(counts, tangent, zero)
+    cosine = op.Div(one, op.Sqrt(op.Add(op.Mul(tangent, tangent), 1.0)))
+    return _Rotation(partners, cosine, tangent)
+
+
+def _turned(op: Builder, matrix: Value, rotation: _Rotation) -> Value:
+    """[*B, M, N] -> [*B, M, N], `cos t (column - tan t partner)`."""
+    partner = op.Gather(matrix, rotation.partners, axis=-1)
+    difference = op.Sub(matrix, op.Mul(partner, op.unsqueeze(rotation.tangent, [-2])))
+    return op.Mul(difference, op.unsqueeze(rotation.cosine, [-2]))
+
+
+def _sweeps(op: Builder, count: Size, state: list[Value], rounds: object) -> list[Value]:
+    """Repeat a round until a sweep of them turned nothing; the last of the state is how far it turned."""
+
+    def sweep(op: Builder, index: Value, *values: Value) -> tuple[list[Value], list[Value]]:
+        *kept, turned = values
+        return repeated(op, (count + 1) // 2 * 2 - 1, [*kept, op.Mul(turned, 0.0)], rounds), []  # type: ignore[arg-type]
+
+    def is_done(op: Builder, *values: Value) -> Value:
+        return op.Equal(values[-1], 0.0)
+
+    first = op.constant(0.0, dtype(state[0]))
+    return repeated(op, _SWEEPS, [*state, first], sweep, until=is_done)[:-1]
+
+
+def _most(op: Builder, turned: Value, rotation: _Rotation) -> Value:
+    """[], the largest turn so far."""
+    return op.Max(turned, op.ReduceMax(op.Abs(rotation.tangent), keepdims=0))
+
+
+# Symmetric matrices
+
+
+def _diagonalized(op: Builder, matrix: Value) -> tuple[Value, Value]:
+    """[*B, N, N] symmetric -> eigenvalues [*B, N], ascending, and vectors [*B, N, N]."""
+    *batch, count, _ = dims(matrix)
+    kind = dtype(matrix)
+    vectors = op.expand(identity(op, count, count, kind), [*batch, count, count])
+
+    def round_(op: Builder, step: Value, matrix: Value, vectors: Value, turned: Value) -> tuple[list[Value], list[Value]]:
+        partners = _partners(op, step, count)
+        one_hot = op.cast(op.Equal(op.unsqueeze(counted(op, count), [1]), partners), kind)
+        own = op.reduce("ReduceSum", op.Mul(matrix, identity(op, count, count, kind)), [-2])
+        mixed = op.reduce("ReduceSum", op.Mul(matrix, one_hot), [-2])
+        largest = op.reduce("ReduceMax", op.Abs(own), [-1], keepdims=True)
+        rotation = _rotation(op, partners, own, mixed, op.Mul(largest, _PRECISION[kind]))
+        half = transposed(op, _turned(op, matrix, rotation))
+        matrix = _turned(op, half, rotation)
+        return [matrix, _turned(op, vectors, rotation), _most(op, turned, rotation)], []
+
+    matrix, vectors = _sweeps(op, count, [matrix, vectors], round_)
+    values = op.reduce("ReduceSum", op.Mul(matrix, identity(op, count, count, kind)), [-2])
+    values, order = op.TopK(values, op.shape([count]), axis=-1, largest=0, _outputs=2)
+    return values, _columns(op, vectors, order)
+
+
+def _columns(op: Builder, matrix: Value, order: Value) -> Value:
+    """[*B, M, N], [*B, N] -> [*B, M, N], columns in another order."""
+    return op.GatherElements(matrix, op.Expand(op.unsqueeze(order, [-2]), op.shape(dims(matrix))), axis=-1)
+
+
+def _symmetric(op: Builder, matrix: Value, part: str) -> Value:
+    """[*B, N, N] -> [*B, N, N], one half mirrored over the other."""
+    upper = part.upper() == "U"
+    half = op.Trilu(matrix, upper=int(upper))
+    other = op.Trilu(matrix, 1 if upper else -1, upper=int(upper))
+    return op.Add(half, transposed(op, other))
+
+
+def eigenvalues(op: Builder, matrix: Value, part: str = "L") -> Value:
+    """[*B, N, N] symmetric -> [*B, N], ascending."""
+    return _diagonalized(op, _symmetric(op, matrix, part))[0]
+
+
+@lowers(aten._linalg_eigh.default)
+def linalg_eigh(op: Builder, A: Value, UPLO: str, compute_v: bool) -> tuple[Value, Value]:
+    """[*B, N, N] -> eigenvalues [*B, N], ascending, and vectors [*B, N, N]."""
+    values, vectors = _diagonalized(op, _symmetric(op, A, UPLO))
+    return values, vectors if compute_v else op.constant(np.zeros(0), dtype(A))
+
+
+# Singular values
+
+
+def _decomposed(op: Builder, matrix: Value) -> tuple[Value, Value, Value]:
+    """[*B, N, M], N >= M -> U [*B, N, M], values [*B, M], descending, V [*B, M, M].
+
+    The columns of the matrix are turned until they are orthogonal: then they are U times the values.
+    """
+    *batch, _, count = dims(matrix)
+    kind = dtype(matrix)
+    vectors = op.expand(identity(op, count, count, kind), [*batch, count, count])
+
+    def round_(op: Builder, step: Value, matrix: Value, vectors: Value, turned: Value) -> tuple[list[Value], list[Value]]:
+        partners = _partners(op, step, count)
+        own = op.reduce("ReduceSumSquare", matrix, [-2])
+        mixed = op.reduce("ReduceSum", op.Mul(matrix, op.Gather(matrix, partners, axis=-1)), [-2])
+        sizes = op.Sqrt(op.Mul(own, op.Gather(own, partners, axis=-1)))
+        rotation = _rotation(op, partners, own, mixed, op.Mul(sizes, _PRECISION[kind]))
+        return [_turned(op, matrix, rotation), _turned(op, vectors, rotation), _most(op, turned, rotation)], []
+
+    matrix, vectors = _sweeps(op, count, [matrix, vectors], round_)
+    values, order = op.TopK(op.reduce("ReduceL2", matrix, [-2]), op.shape([count]), axis=-1, _outputs=2)
+    safe = op.Where(op.Equal(values, 0.0), op.constant(1.0, kind), values)
+    return op.Div(_columns(op, matrix, order), op.unsqueeze(safe, [-2])), values, _columns(op, vectors, order)
+
+
+def _singular(op: Builder, matrix: Value) -> tuple[Value, Value, Value]:
+    """[*B, N, M] -> U [*B, N, K], values [*B, K], V [*B, M, K], K = min(N, M)."""
+    is_tall = at_least(dims(matrix)[-2], dims(matrix)[-1])
+    if is_tall is None:
+        raise UnsupportedArgument("aten._linalg_svd.default: it must be known whether A has more rows than columns")
+    if is_tall:
+        return _decomposed(op, matrix)
+    right, values, left = _decomposed(op, transposed(op, matrix))
+    return left, values, right
+
+
+def singular_values(op: Builder, matrix: Value) -> Value:
+    """[*B, N, M] -> [*B, min(N, M)], descending."""
+    return _singular(op, matrix)[1]
+
+
+@lowers(aten._linalg_svd.default)
+def linalg_svd(
+    op: Builder, A: Value, full_matrices: bool, compute_uv: bool, driver: str | None
+) -> tuple[Value, Value, Value]:  # fmt: skip
+    """[*B, N, M] -> U [*B, N, K], values [*B, K], V^T [*B, K, M], K = min(N, M).
+
+    Vectors to values of 0 are 0, where torch chooses some that are orthogonal to all others.
+    """
+    if full_matrices and compute_uv and dims(A)[-1] != dims(A)[-2]:
+        raise UnsupportedArgument(
+            f"aten._linalg_svd.default: full_matrices must be False for a matrix of {dims(A)[-2]} x {dims(A)[-1]}"
+        )
+    left, values, right = _singular(op, A)
+    if not compute_uv:
+        nothing = op.constant(np.zeros(0), dtype(A))
+        return nothing, values, nothing
+    return left, values, transposed(op, right)
+
+
+@lowers(aten.linalg_pinv.atol_rtol_tensor)
+def linalg_pinv(op: Builder, self: Value, atol: Value | None, rtol: Value | None, hermitian: bool) -> Value:
+    """[*B, N, M] -> [*B, M, N], with values up to max(atol, rtol * largest) taken for 0.
+
+    Without tolerances, rtol is max(N, M) times the precision of the dtype.
+    """
+    left, values, right = _singular(op, self)
+    kind = dtype(self)
+    largest = op.slice(values, -1, 0, 1)
+    if rtol is None and atol is None:
+        count = op.scalar(_larger_of(self), kind)
+        bound = op.Mul(largest, op.Mul(count, float(np.finfo(kind.numpy()).eps)))
+    else:
+        bound = op.constant(0.0, kind) if rtol is None else op.Mul(largest, op.unsqueeze(op.cast(rtol, kind), [-1]))
+        if atol is not None:
+            bound = op.Max(bound, op.unsqueeze(op.cast(atol, kind), [-1]))
+    one = op.constant(1.0, kind)
+    counts = op.Greater(values, bound)
+    turned = op.Where(counts, op.Div(one, op.Where(counts, values, one)), op.constant(0.0, kind))
+    return op.MatMul(op.Mul(right, op.unsqueeze(turned, [-2])), transposed(op, left))
+
+
+def _larger_of(matrix: Value) -> Size:
+    count, columns = dims(matrix)[-2:]
+    return count + columns - smaller(count, columns)

@@ -1,0 +1,87 @@
+"""Python decisions that depend on a tensor's values, where only one of the two answers lets the model go on.
+
+`assert lengths.max() <= limit` and `if values.isnan().any(): raise` are checks of the input: a graph
+holds for the inputs that pass.  Each answer is tried; one after which the model's own code raises is
+not the answer.  Where the model goes on after both, the answers must give one and the same graph.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from exporter.capture.graph import CapturedGraph
+from exporter.errors import DataDependentError
+
+_LIMIT = 8  # decisions in one call
+_OWN = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent))
+
+
+class Undecided(BaseException):
+    """The model's code asks for an answer that nobody has given yet; no `except Exception` may catch it."""
+
+    def __init__(self, error: DataDependentError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequence[bool] = ()) -> CapturedGraph:
+    """The graph of the one way that the model can go.
+
+    Args:
+        record: records the model, given the answers to its first decisions by values.
+        answers: those that are settled.
+
+    Raises:
+        DataDependentError: the model goes on after both answers, in two ways.
+    """
+    try:
+        return record(answers)
+    except Undecided as question:
+        error = question.error
+    if len(answers) >= _LIMIT:
+        raise error
+    outcomes: list[CapturedGraph | Exception] = []
+    for answer in (True, False):
+        try:
+            outcomes.append(explored(record, [*answers, answer]))
+        except Exception as problem:
+            if not is_raised_by_user(problem):
+                outcomes.append(problem)
+    graphs = [outcome for outcome in outcomes if isinstance(outcome, CapturedGraph)]
+    if len(outcomes) == 1 and not graphs and isinstance(outcomes[0], Exception):
+        raise outcomes[0]
+    if len(outcomes) != 1 and not (len(graphs) == 2 and _are_same(*graphs)):
+        raise error
+    return graphs[0]
+
+
+def is_raised_by_user(error: Exception) -> bool:
+    """Whether a `raise` or `assert` of the model's code raised it, and not a call that cannot be recorded."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    if frame.filename.startswith((*_OWN, "<")):
+        return False
+    try:
+        tree = ast.parse("".join(linecache.getlines(frame.filename)))
+    except SyntaxError:
+        return False
+    line = frame.lineno or 0
+    return any(
+        isinstance(node, (ast.Raise, ast.Assert)) and node.lineno <= line <= (node.end_lineno or node.lineno)
+        for node in ast.walk(tree)
+    )
+
+
+def _are_same(first: CapturedGraph, second: CapturedGraph) -> bool:
+    """Whether two recordings compute the same, a decision that only wrote a log between them."""
+    return (
+        str(first.graph) == str(second.graph)
+        and list(map(str, first.outputs)) == list(map(str, second.outputs))
+        and {name: str(node) for name, node in first.mutations.items()}
+        == {name: str(node) for name, node in second.mutations.items()}
+    )
