@@ -90,8 +90,8 @@ class Builder(BuilderBase):
         self.opset_version = opset_version
         self.parent = parent
         self.root: _Root = parent.root if parent is not None else _Root(opset_version)
-        self.scope = parent.scope if parent is not None else ""
-        self.target = parent.target if parent is not None else target
+        self.scope: str = parent.scope if parent is not None else ""
+        self.target: str = parent.target if parent is not None else target
         self.metadata: dict[str, str] | None = None
         self._sources: dict[Dim, tuple[Value, int | None]] = {}
         self._sizes: dict[Any, Value] = {}
@@ -178,7 +178,7 @@ class Builder(BuilderBase):
             if inferred.shape is not None:
                 value.shape = ir.Shape(inferred.shape)
                 for axis, size in enumerate(inferred.shape):
-                    if type(size) is not int and size not in self._sources:
+                    if isinstance(size, Dim) and size not in self._sources:
                         self._sources[size] = value, axis
         elif isinstance(inferred, SequenceType) and isinstance(inferred.element, TensorType):
             value.type = ir.SequenceType(ir.TensorType(inferred.element.dtype))
@@ -212,13 +212,13 @@ class Builder(BuilderBase):
         known = self.root.constants.get(key)
         if known is None:
             name = self.unique(f"constant_{len(self.root.constants)}")
-            known = self.initializer(name, ir.Tensor(array, dtype=dtype, name=name), array)
+            known = self.weight(name, ir.Tensor(array, dtype=dtype, name=name), array)
             self.root.constants[key] = known
         return known
 
-    def initializer(self, name: str, tensor: ir.TensorProtocol, contents: np.ndarray | None = None) -> Value:
-        """A tensor of the model by its name."""
-        shape = tuple(int(size) for size in tensor.shape.dims)  # type: ignore[attr-defined]  # protocol
+    def weight(self, name: str, tensor: ir.TensorProtocol, contents: np.ndarray | None = None) -> Value:
+        """A tensor of the model under its name, with its contents where they are small and of use for sizes."""
+        shape = cast("tuple[int, ...]", tuple(tensor.shape))
         value = Value(name=name, const_value=tensor)
         content = None
         if contents is not None and contents.size <= _CONTENT_LIMIT and contents.dtype.kind in "iufb":
@@ -250,7 +250,7 @@ class Builder(BuilderBase):
 
     def size(self, size: Size) -> Value:
         """A symbolic size as an int64 value of shape [1]."""
-        if type(size) is int:
+        if isinstance(size, int):
             return self.constant([size])
         known = self._sizes.get(size)
         if known is None:
@@ -329,7 +329,7 @@ class Builder(BuilderBase):
     def _compute(self, size: Dim) -> Value:
         source = self._sources.get(size)
         if source is None:
-            return cast(Value, size.lower(_Sizes(self)))
+            return size.lower(_Sizes(self))
         value, axis = source
         if axis is None:
             return self.reshape(value, [1])
@@ -369,8 +369,11 @@ class Builder(BuilderBase):
         if len(old) == len(sizes) and all(a == b for a, b in zip(old, sizes, strict=True)):
             return value
         span = self._span(sizes, 0)
-        if span is None or span[2] < len(sizes) or all(type(size) is int for size in self._stretches(old, sizes)):
-            return self.sized(self.Expand(value, self.shape(self._stretches(old, sizes))), sizes)
+        stretches = self._stretches(old, sizes)
+        if len(old) == len(sizes) and all(type(size) is int and size == 1 for size in stretches):
+            return value
+        if span is None or span[2] < len(sizes) or all(type(size) is int for size in stretches):
+            return self.sized(self.Expand(value, self.shape(stretches)), sizes)
         return self.sized(self.Expand(value, self.shape(sizes)), sizes)
 
     def _stretches(self, old: Sequence[Size], sizes: Sequence[Size]) -> list[Size]:

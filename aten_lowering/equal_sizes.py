@@ -33,7 +33,7 @@ class EqualSizes:
 
     def simplest(self, size: Size) -> Size:
         """The first formula that was seen of those equal to `size`; a number where it is always the same."""
-        if type(size) is int:
+        if isinstance(size, int):
             return size
         known = self._result.get(size)
         if known is None:
@@ -56,7 +56,7 @@ class EqualSizes:
     def present(self, sizes: Sequence[Size]) -> None:
         """Say that a tensor of the model has these sizes: at no size of the model is it empty."""
         for size in sizes:
-            if type(size) is int or size in self._present:
+            if isinstance(size, int) or size in self._present:
                 continue
             self._present.add(size)
             values = self._at_points(size)
@@ -84,7 +84,7 @@ class EqualSizes:
         return b if all(x >= y for x, y in pairs) else None
 
     def _key_of(self, size: Size) -> tuple[int, ...]:
-        return (size,) * len(self._kept) if type(size) is int else self._key(size)
+        return (size,) * len(self._kept) if isinstance(size, int) else self._key(size)
 
     def _key(self, size: Dim) -> tuple[int, ...]:
         values = self._at_points(size)

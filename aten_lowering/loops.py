@@ -49,7 +49,7 @@ def repeated(
 
 
 def counted(op: Builder, count: Size) -> Value:
-    """[count]: 0, 1, …"""
+    """[count]: the numbers from 0 on."""
     if type(count) is int:
         return op.constant(np.arange(count))
     return op.sized(op.Range(op.constant(0), op.scalar(count), op.constant(1)), [count])

@@ -12,7 +12,24 @@ __all__ = ["Rule", "RuleRegistry", "complex_registry", "lowers", "lowers_complex
 
 # What an ONNX model does not have: an argument of one of these names may take any value.
 _IGNORED = frozenset(
-    ["device", "layout", "memory_format", "pin_memory", "generator", "non_blocking", "copy", "requires_grad", "names", "out", "cudnn_enabled", "cudnn_enable", "benchmark", "deterministic", "allow_tf32", "enable_gqa_ignored"]
+    [
+        "device",
+        "layout",
+        "memory_format",
+        "pin_memory",
+        "generator",
+        "non_blocking",
+        "copy",
+        "requires_grad",
+        "names",
+        "out",
+        "cudnn_enabled",
+        "cudnn_enable",
+        "benchmark",
+        "deterministic",
+        "allow_tf32",
+        "enable_gqa_ignored",
+    ]
 )
 
 
@@ -31,7 +48,9 @@ class Rule:
         places = {name: (i, default) for i, (name, default, _) in enumerate(schema)}
         parameters = list(inspect.signature(function).parameters.values())[1:]
         # `from_` stands for an argument that is named as a keyword of Python.
-        wanted = [parameter.name if parameter.name in places else parameter.name.removesuffix("_") for parameter in parameters]
+        wanted = [
+            parameter.name if parameter.name in places else parameter.name.removesuffix("_") for parameter in parameters
+        ]
         for name in wanted:
             if name not in places:
                 raise TypeError(f"{function.__qualname__}: {overload} has no argument {name!r}")

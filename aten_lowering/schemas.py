@@ -40,7 +40,7 @@ def op_schema(domain: str, op_type: str, version: int) -> OpSchema:
         raise OpsetError(f"{op_type}: is deprecated at opset {version}")
     variadic = bool(schema.inputs) and schema.inputs[-1].option == onnx.defs.OpSchema.FormalParameterOption.Variadic
     return OpSchema(
-        {name: ir.AttributeType(attribute.type.value) for name, attribute in schema.attributes.items()},
+        {name: ir.AttributeType(_number(attribute.type)) for name, attribute in schema.attributes.items()},
         [formal.type_str for formal in schema.inputs],
         variadic,
     )
@@ -88,3 +88,9 @@ def _kind_of(value: Any) -> ir.AttributeType:
     if isinstance(value, float):
         return ir.AttributeType.FLOAT
     return ir.AttributeType.INT if isinstance(value, int) else ir.AttributeType.TENSOR
+
+
+def _number(kind: Any) -> int:
+    """The number of an attribute type of onnx, which is an enum of C++."""
+    number: int = kind.value
+    return number

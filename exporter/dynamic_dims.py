@@ -198,9 +198,11 @@ def near_sizes(dims: Dims, leaves: Sequence[Any], attempt: int) -> list[dict[str
     free = {dim.name: dim for row in dims for dim in row.values() if dim.formula is None}
     sizes = {name: size for name, size in example_sizes(dims, leaves).items() if name in free}
     choices = [{name: size + _step(size, attempt) * n for name, size in sizes.items()} for n in (1, 2)]
-    return [
-        choice for choice in choices if all(free[n].maximum is None or s <= free[n].maximum for n, s in choice.items())
-    ]
+    return [choice for choice in choices if all(_within(free[name], size) for name, size in choice.items())]
+
+
+def _within(dim: DynamicDim, size: int) -> bool:
+    return dim.maximum is None or size <= dim.maximum
 
 
 def _step(size: int, attempt: int) -> int:

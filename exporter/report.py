@@ -60,7 +60,7 @@ def timeline() -> Iterator[ExportReport]:
 
 @contextlib.contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Put the cycle collector off: an export makes many objects that all live on, which it would walk again and again."""
+    """Put the cycle collector off: an export makes many objects, which all live on, and which it would walk."""
     enabled = gc.isenabled()
     gc.disable()
     try:

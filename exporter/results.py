@@ -19,7 +19,7 @@ def name_outputs(op: Builder, results: Sequence[Any], names: Sequence[str], inpu
     op.scope = ""
     taken: set[Value] = set(inputs) | set(op.root.initializers.values())
     outputs = []
-    for result, name in zip(results, names, strict=False):
+    for result in results:
         value = _as_value(op, result)
         if value in taken or value in op.root.initializers.values():
             value = op.Identity(value)

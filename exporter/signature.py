@@ -67,7 +67,7 @@ class Signature:
         self.positional_names = parameters = _parameter_names(function, args, kwargs)
         found = list(structures.flatten(self._structure))
         self.leaves = [leaf for _, leaf in found]
-        self.paths = [(parameters[path[1]] if path[0] == 0 else path[1], *path[2:]) for path, _ in found]
+        self.paths = [(parameters[int(path[1])] if path[0] == 0 else path[1], *path[2:]) for path, _ in found]
         self.input_names = _names(self.paths, self.leaves, input_names)
         if other_calls:
             dynamic_shapes = _differing_dims(self, other_calls, dynamic_shapes)
@@ -286,7 +286,7 @@ def _differing_dims(signature: Signature, calls: Sequence[Call], spec: Any) -> d
                 f"example_inputs: {signature.input_names[i]} must be a tensor of {leaf.ndim} dims in every example"
             )
         for axis in range(leaf.ndim):
-            sizes = (leaf.shape[axis], *(other.shape[axis] for other in others))
+            sizes = (leaf.shape[axis], *(other.shape[axis] for other in others if other is not None))
             if len(set(sizes)) > 1:
                 name = names.setdefault(sizes, f"{signature.input_names[i]}_dim_{axis}")
                 shapes.setdefault(signature.input_names[i], {})[axis] = name

@@ -74,8 +74,9 @@ class Translator:
     def size_of(self, node: fx.Node, axis: int) -> Size | None:
         """The formula of a size of a translated tensor; None where it is not known."""
         value = self._values.get(node)
-        known = isinstance(value, Value) and value.shape is not None and -len(value.shape) <= axis < len(value.shape)
-        return dims(value)[axis] if known else None
+        if not isinstance(value, Value) or value.shape is None or not -len(value.shape) <= axis < len(value.shape):
+            return None
+        return dims(value)[axis]
 
     # Inside.
 
@@ -185,7 +186,7 @@ class Translator:
             shape = [b if type(b) is int else a for a, b in zip(inferred, expected, strict=True)]
             self.op.set_type(value, TensorType(value.dtype, tuple(shape), self.op.content(value)))  # type: ignore[arg-type]
         for size, samples in zip(inferred, expected, strict=True):
-            if type(size) is not int and type(samples) is tuple and (size, samples) not in self._checked:
+            if isinstance(size, Dim) and type(samples) is tuple and (size, samples) not in self._checked:
                 self._checked.add((size, samples))
                 self._check_size(size, samples, rule)
 
@@ -205,7 +206,7 @@ class Translator:
             stored = weight(tensor, name)
             small = tensor.numel() <= 64 and not tensor.is_floating_point() and not tensor.is_meta
             contents = stored.numpy() if small and not tensor.is_complex() else None
-            known = self._state[id(tensor)] = self.op.initializer(self.op.unique(name), stored, contents)
+            known = self._state[id(tensor)] = self.op.weight(self.op.unique(name), stored, contents)
         return known
 
     # What is no overload.

@@ -6,7 +6,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-from shape_inference.polynomials import Atom, Monomial, Terms, add, terms_of, times
+from shape_inference.polynomials import Atom, Monomial, Terms, add, multiply, terms_of, times
 
 if TYPE_CHECKING:
     from shape_inference.dims import Size
@@ -15,9 +15,10 @@ __all__ = ["PROOF_DEPTH", "Range", "bounds", "extreme_range", "quotient_range", 
 
 # How deep proofs go into nested floor divisions, minima and maxima.
 PROOF_DEPTH = 6
-# How many ways to relax the minima and maxima of one polynomial are tried, at one depth and in all.
-_CHOICES = 6
+# How many polynomials one proof may look at.
 _TRIALS = 24
+# Atoms that are always one of their sizes.
+_EXTREMES = ("max", "min", "broadcast")
 
 # The least and the greatest value; None where there is none, or none is known.
 Range = tuple[int | None, int | None]
@@ -36,25 +37,32 @@ def bounds(terms: Terms, depth: int = PROOF_DEPTH) -> Range:
 
 
 def _least(terms: Terms, depth: int, trials: list[int]) -> int | None:
-    """What a polynomial is never below; `trials` counts down how many relaxations are left."""
+    """What a polynomial is never below; `trials` counts down how many polynomials are looked at."""
     low: int | None = 0
-    relaxable = False
+    composite = adds = takes = False
     for monomial, factor in terms.items():
-        if len(monomial) == 1:
-            atom = monomial[0]
-            bound = atom.low if factor > 0 else atom.high
-            relaxable = relaxable or atom.kind != "symbol"
-        elif monomial:
-            bound = _monomial_range(monomial)[factor < 0]
-            relaxable = relaxable or any(atom.kind != "symbol" for atom in monomial)
+        if not monomial:
+            bound: int | None = 1
         else:
-            bound = 1
+            if len(monomial) == 1:
+                atom = monomial[0]
+                bound = atom.low if factor > 0 else atom.high
+                composite = composite or atom.kind != "symbol"
+            else:
+                bound = _monomial_range(monomial)[factor < 0]
+                composite = composite or any(atom.kind != "symbol" for atom in monomial)
+            adds, takes = adds or factor > 0, takes or factor < 0
         low = None if low is None or bound is None else low + factor * bound
-    if relaxable and depth and len(terms) > 1:
-        relaxed = _relaxed(terms, depth, trials)
-        if relaxed is not None and (low is None or relaxed > low):
-            return relaxed
-    return low
+    # Where nothing is taken from anything, nothing can cancel, and the atoms know their own bounds.
+    if not (composite and adds and takes and depth and trials[0] > 0):
+        return low
+    trials[0] -= 1
+    better = _by_cases(terms, depth, trials)
+    if better is None:
+        better = _without_divisions(terms, depth, trials)
+    if better is None or (low is not None and low >= better):
+        return low
+    return better
 
 
 def _monomial_range(monomial: Monomial) -> Range:
@@ -86,71 +94,74 @@ def _product_range(a: int | None, b: int | None, c: int | None, d: int | None) -
     return min(corners), max(corners)
 
 
-def _relaxed(terms: Terms, depth: int, trials: list[int]) -> int | None:
-    """What a polynomial is never below with each atom put at what it is known to be near.
+def _by_cases(terms: Terms, depth: int, trials: list[int]) -> int | None:
+    """What a polynomial is never below, by the cases that a minimum, maximum or broadcast in it is one of its sizes.
 
-    p // k lies within [(p - k + 1) / k, p / k]; a maximum with a positive factor is at least each
-    of its arguments, a minimum with a negative one at most each: each is tried alone.
+    The polynomial is no less than in the worst of these cases. A maximum that only adds is at least each of its
+    sizes, and a minimum that only takes away at most each: the best case counts then.
     """
+    chosen = None
+    for monomial in terms:
+        chosen = next((atom for atom in monomial if atom.kind in _EXTREMES), None)
+        if chosen is not None:
+            break
+    if chosen is None:
+        return None
+    uses = {monomial: factor for monomial, factor in terms.items() if chosen in monomial}
+    rest = {monomial: factor for monomial, factor in terms.items() if chosen not in monomial}
+    lows = []
+    for size in chosen.args:
+        case = rest
+        for monomial, factor in uses.items():
+            case = add(case, _replaced(monomial, chosen, size), factor)
+        lows.append(_least(case, depth - 1, trials) if case else 0)
+    if chosen.kind != "broadcast" and _only(uses, chosen, 1 if chosen.kind == "max" else -1):
+        return max((low for low in lows if low is not None), default=None)
+    return None if None in lows else min(low for low in lows if low is not None)
+
+
+def _only(uses: Terms, atom: Atom, sign: int) -> bool:
+    """Whether an atom occurs once in each term, with factors of this sign and others that are never negative."""
+    for monomial, factor in uses.items():
+        others = tuple([other for other in monomial if other is not atom])
+        low = _monomial_range(others)[0]
+        if factor * sign < 0 or len(others) != len(monomial) - 1 or low is None or low < 0:
+            return False
+    return True
+
+
+def _replaced(monomial: Monomial, atom: Atom, size: Size) -> Terms:
+    """A monomial with a size in place of an atom."""
+    result: Terms = {(): 1}
+    for other in monomial:
+        result = multiply(result, terms_of(size) if other is atom else {(other,): 1})
+    return result
+
+
+def _without_divisions(terms: Terms, depth: int, trials: list[int]) -> int | None:
+    """What a polynomial is never below, as each p // k lies within [(p - k + 1) / k, p / k]."""
+    found: list[tuple[Monomial, int, Size, int, Monomial]] = []
     scale = 1
-    found: list[tuple[Monomial, int, Atom, Monomial]] = []
     for monomial, factor in terms.items():
-        place = _relaxable(monomial, factor)
-        if place is None:
-            continue
-        atom = monomial[place]
-        if atom.kind == "floordiv":
-            scale = math.lcm(scale, int(atom.args[1]))  # type: ignore[arg-type]  # `_relaxable` saw an int
-        found.append((monomial, factor, atom, monomial[:place] + monomial[place + 1 :]))
+        for place, atom in enumerate(monomial):
+            below = atom.args[-1] if atom.kind == "floordiv" else None
+            if not isinstance(below, int):
+                continue
+            others = monomial[:place] + monomial[place + 1 :]
+            low = _monomial_range(others)[0]
+            if low is not None and low >= 0:
+                scale = math.lcm(scale, below)
+                found.append((monomial, factor, atom.args[0], below, others))
+                break
     if not found:
         return None
-    choices: list[Terms] = [{monomial: factor * scale for monomial, factor in terms.items()}]
-    for monomial, factor, atom, others in found:
-        choices = [
-            _replaced(choice, monomial, factor, others, bound, scale)
-            for choice in choices
-            for bound in _relaxations(atom, factor, scale)
-        ][:_CHOICES]
-    best: int | None = None
-    for choice in choices:
-        if trials[0] <= 0:
-            break
-        trials[0] -= 1
-        low = _least(choice, depth - 1, trials) if choice else 0
-        if low is not None and (best is None or -(-low // scale) > best):
-            best = -(-low // scale)
-    return best
-
-
-def _relaxable(monomial: Monomial, factor: int) -> int | None:
-    """The place of an atom that a relaxation can replace, the others being no less than 0."""
-    for place, atom in enumerate(monomial):
-        if atom.kind == "floordiv":
-            if not isinstance(atom.args[1], int):
-                continue
-        elif atom.kind != ("max" if factor > 0 else "min"):
-            continue
-        others = monomial[:place] + monomial[place + 1 :]
-        low = _monomial_range(others)[0]
-        if low is not None and low >= 0:
-            return place
-    return None
-
-
-def _relaxations(atom: Atom, factor: int, scale: int) -> list[Size]:
-    """What scale * atom is at least (factor > 0) or at most (factor < 0)."""
-    if atom.kind != "floordiv":
-        return [size * scale for size in atom.args]
-    above, below = atom.args
-    assert isinstance(below, int)
-    bound = above - (below - 1) if factor > 0 else above
-    return [bound * (scale // below)]
-
-
-def _replaced(terms: Terms, monomial: Monomial, factor: int, others: Monomial, bound: Size, scale: int) -> Terms:
-    """The terms with `bound` in place of an atom of `monomial`."""
-    put = {times(others, part): value for part, value in terms_of(bound).items()}
-    return add(add(terms, {monomial: factor * scale}, -1), put, factor)
+    scaled = {monomial: factor * scale for monomial, factor in terms.items()}
+    for monomial, factor, above, below, others in found:
+        bound = (above - (below - 1) if factor > 0 else above) * (scale // below)
+        put = {times(others, part): value for part, value in terms_of(bound).items()}
+        scaled = add(add(scaled, {monomial: factor * scale}, -1), put, factor)
+    low = _least(scaled, depth - 1, trials) if scaled else 0
+    return None if low is None else -(-low // scale)
 
 
 def quotient_range(a: Size, b: Size) -> Range:

@@ -26,19 +26,18 @@ __all__ = [
     "truncated_div",
 ]
 
-INTEGERS = frozenset(
-    {
-        ir.DataType.INT64,
-        ir.DataType.INT32,
-        ir.DataType.INT16,
-        ir.DataType.INT8,
-        ir.DataType.UINT64,
-        ir.DataType.UINT32,
-        ir.DataType.UINT16,
-        ir.DataType.UINT8,
-    }
+# Tuples, not sets: the hash of a DataType costs more than a comparison with each of these.
+INTEGERS = (
+    ir.DataType.INT64,
+    ir.DataType.INT32,
+    ir.DataType.INT16,
+    ir.DataType.INT8,
+    ir.DataType.UINT64,
+    ir.DataType.UINT32,
+    ir.DataType.UINT16,
+    ir.DataType.UINT8,
 )
-FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16})
+FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
 
 
 def static_shape(shape: tuple[Size, ...] | None) -> tuple[int, ...] | None:
@@ -75,7 +74,7 @@ def content_of(array: Any) -> Content | None:
     return tuple(array.reshape(-1)) if array.size <= MAX_CONTENT else None
 
 
-_READABLE = INTEGERS | FLOATS | {ir.DataType.BOOL, ir.DataType.BFLOAT16}
+_READABLE = (*INTEGERS, *FLOATS, ir.DataType.BOOL, ir.DataType.BFLOAT16)
 
 # A tensor in another file is read for its contents only if it has so few elements.
 _MAX_EXTERNAL = 16

@@ -442,28 +442,27 @@ def _write(value: ir.Value, given: Type) -> None:
 class _Signature:
     """What a schema demands of a node."""
 
-    __slots__ = ("attributes", "inputs_least", "inputs_most", "required_inputs")
+    __slots__ = ("attributes", "inputs", "least", "most")
 
     def __init__(self, schema: onnx.defs.OpSchema) -> None:
-        self.inputs_least = schema.min_input
-        self.inputs_most = schema.max_input
+        self.least = schema.min_input
+        self.most = schema.max_input
         self.attributes = tuple([name for name, attribute in schema.attributes.items() if attribute.required])
         single = onnx.defs.OpSchema.FormalParameterOption.Single
-        self.required_inputs = tuple([place for place, item in enumerate(schema.inputs) if item.option == single])
+        self.inputs = tuple([place for place, item in enumerate(schema.inputs) if item.option == single])
 
     def check(self, node: ir.Node, inputs: list[Type | None], attributes: Mapping[str, Any]) -> None:
         """Check a node.
 
         Raises:
-            InferenceError: It has too few or too many inputs, or lacks an attribute.
+            InferenceError: It has too few or too many inputs, or lacks one or an attribute.
         """
-        if not self.inputs_least <= len(inputs) <= self.inputs_most:
-            wanted = f"{self.inputs_least} to {self.inputs_most} inputs"
+        if not self.least <= len(inputs) <= self.most:
+            wanted = f"{self.least} to {self.most} inputs"
             raise InferenceError(label(node), f"the op must have {wanted}", len(inputs))
-        if None in inputs:
-            for place in self.required_inputs:
-                if inputs[place] is None:
-                    raise InferenceError(label(node), f"input {place} must be given")
+        for place in self.inputs:
+            if inputs[place] is None:
+                raise InferenceError(label(node), f"input {place} must be given")
         for name in self.attributes:
             if name not in attributes:
                 raise InferenceError(label(node), f"attribute {name} must be given")

@@ -41,9 +41,9 @@ class TensorType:
         return f"{self.dtype.name}{shape}"
 
 
-_set_dtype = TensorType.dtype.__set__  # type: ignore[attr-defined]  # a slot, seen from the class
-_set_shape = TensorType.shape.__set__  # type: ignore[union-attr]  # as above
-_set_content = TensorType.content.__set__  # type: ignore[union-attr]  # as above
+_set_dtype = TensorType.dtype.__set__  # type: ignore[attr-defined, misc]  # the slot itself
+_set_shape = TensorType.shape.__set__  # type: ignore[misc, union-attr]  # as above
+_set_content = TensorType.content.__set__  # type: ignore[misc, union-attr]  # as above
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,13 +39,13 @@ def type_of(value: ir.Value, fresh: Fresh, symbols: Mapping[str, Dim] | None = N
     """What a value says about itself; None if it has no type."""
     constant = value.const_value
     if constant is not None:
-        return tensor_type(constant, fresh)
+        return tensor_type(constant)
     if value.type is None:
         return None
     return _typed(value.type, shape_of(value.shape, fresh, symbols))
 
 
-def tensor_type(tensor: ir.TensorProtocol, fresh: Fresh) -> TensorType:
+def tensor_type(tensor: ir.TensorProtocol) -> TensorType:
     """The type of a constant, with its contents if they are few; of floats, only what may be scales is read."""
     if type(tensor) is ir.serde.TensorProtoTensor:
         proto = tensor.raw
@@ -56,7 +56,8 @@ def tensor_type(tensor: ir.TensorProtocol, fresh: Fresh) -> TensorType:
             few = len(raw) <= 8 * MAX_CONTENT
             return TensorType(dtype, dims, tuple(memoryview(raw).cast("q")) if few else None)
     else:
-        dtype, dims = tensor.dtype, shape_of(tensor.shape, fresh) or ()
+        shape = tensor.shape
+        dtype, dims = tensor.dtype, tuple(shape.dims if type(shape) is ir.Shape else shape)
     if dtype in FLOATS and (len(dims) > 1 or (count(dims) or 0) > _MAX_FLOATS):
         return TensorType(dtype, dims)
     return TensorType(dtype, dims, tensor_content(tensor, dtype, dims))

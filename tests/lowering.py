@@ -50,7 +50,7 @@ def check(case: Case, *, dynamic: bool = False) -> Program | None:
     shapes = None
     if dynamic:
         shapes = tuple(
-            {d: torch.export.Dim.DYNAMIC for d in _open_dims(t, case.fixed)} if isinstance(t, torch.Tensor) else None
+            dict.fromkeys(_open_dims(t, case.fixed), torch.export.Dim.DYNAMIC) if isinstance(t, torch.Tensor) else None
             for t in inputs
         )
         if not case.dynamic or not any(shapes):

@@ -197,7 +197,7 @@ def test_the_model_is_as_before_when_export_fails() -> None:
 
 def test_names_tell_where_a_node_came_from() -> None:
     program = export(Classifier().eval(), (torch.randn(2, 3, 6, 6),))
-    assert [node.name for node in program.model.graph][0] == "conv/Conv"
+    assert next(node.name for node in program.model.graph) == "conv/Conv"
     assert "head.bias" in program.model.graph.initializers
 
 

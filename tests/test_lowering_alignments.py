@@ -34,17 +34,45 @@ def _one() -> list[torch.Tensor]:
 
 
 CASES = [
-    *[Case(f"ctc_loss {r}", partial(F.ctc_loss, reduction=r, **LENGTHS), _batch, dynamic=False) for r in ("none", "mean", "sum")],
+    *[
+        Case(f"ctc_loss {r}", partial(F.ctc_loss, reduction=r, **LENGTHS), _batch, dynamic=False)
+        for r in ("none", "mean", "sum")
+    ],
     Case("ctc_loss with tensors", partial(F.ctc_loss, reduction="none", **TENSORS), _batch, fixed=(1,), dynamic=False),
     Case("ctc_loss in a row", partial(F.ctc_loss, reduction="none", **LENGTHS), _in_a_row, dynamic=False),
     Case("ctc_loss in a row with tensors", partial(F.ctc_loss, reduction="none", **TENSORS), _in_a_row, dynamic=False),
     Case("ctc_loss of given lengths", F.ctc_loss, _with_lengths, dynamic=False),
     Case("ctc_loss over open time", lambda x, t: F.ctc_loss(x, t, **TENSORS), _batch, fixed=(1,)),
-    Case("ctc_loss of one", partial(F.ctc_loss, input_lengths=torch.tensor(50), target_lengths=torch.tensor(12)), _one, dynamic=False),
-    Case("ctc_loss with another blank", partial(F.ctc_loss, blank=5, **LENGTHS), lambda: [_batch()[0], _batch()[1] - 1], dynamic=False),
-    Case("ctc_loss without an alignment", partial(F.ctc_loss, reduction="none", input_lengths=(50, 3, 31), target_lengths=(12, 9, 4)), _batch, dynamic=False),
-    Case("ctc_loss, infinity as zero", partial(F.ctc_loss, zero_infinity=True, input_lengths=(50, 3, 31), target_lengths=(12, 9, 4)), _batch, dynamic=False),
-    Case("ctc_loss of halves", lambda x, t: F.ctc_loss(x.float(), t, **LENGTHS), lambda: [_batch()[0].half(), _batch()[1]], dynamic=False),
+    Case(
+        "ctc_loss of one",
+        partial(F.ctc_loss, input_lengths=torch.tensor(50), target_lengths=torch.tensor(12)),
+        _one,
+        dynamic=False,
+    ),
+    Case(
+        "ctc_loss with another blank",
+        partial(F.ctc_loss, blank=5, **LENGTHS),
+        lambda: [_batch()[0], _batch()[1] - 1],
+        dynamic=False,
+    ),
+    Case(
+        "ctc_loss without an alignment",
+        partial(F.ctc_loss, reduction="none", input_lengths=(50, 3, 31), target_lengths=(12, 9, 4)),
+        _batch,
+        dynamic=False,
+    ),
+    Case(
+        "ctc_loss, infinity as zero",
+        partial(F.ctc_loss, zero_infinity=True, input_lengths=(50, 3, 31), target_lengths=(12, 9, 4)),
+        _batch,
+        dynamic=False,
+    ),
+    Case(
+        "ctc_loss of halves",
+        lambda x, t: F.ctc_loss(x.float(), t, **LENGTHS),
+        lambda: [_batch()[0].half(), _batch()[1]],
+        dynamic=False,
+    ),
 ]
 
 

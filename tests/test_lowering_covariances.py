@@ -22,6 +22,8 @@ def _weights() -> list[torch.Tensor]:
 CASES = [
     Case("cov", torch.cov, _x),
     Case("cov of a vector", torch.cov, lambda: [torch.randn(6)]),
+    Case("cov of one row", torch.cov, lambda: [torch.randn(1, 6)]),
+    Case("corrcoef of one row", torch.corrcoef, lambda: [torch.randn(1, 6)]),
     Case("cov of integers", torch.cov, lambda: [torch.randint(9, (3, 6))]),
     Case("cov correction", lambda x: torch.cov(x, correction=0), _x),
     Case("cov counts", lambda x, n: torch.cov(x, fweights=n), _counts, dynamic=False),

@@ -69,7 +69,9 @@ SYSTEMS = [
     _static("solve right", lambda a, b: linalg.solve(a, b, left=False), _regular((2, 4, 4), (2, 3, 4))),
     _static("solve_ex", linalg.solve_ex, _regular(*_SYSTEM)),
     _static("_solve_ex", lambda a, b: aten._linalg_solve_ex(a, b)[0], _regular(*_SYSTEM)),
-    _static("tensorsolve", linalg.tensorsolve, lambda: [torch.eye(24).reshape(2, 3, 4, 2, 3, 4) + 0.1, torch.randn(2, 3, 4)]),
+    _static(
+        "tensorsolve", linalg.tensorsolve, lambda: [torch.eye(24).reshape(2, 3, 4, 2, 3, 4) + 0.1, torch.randn(2, 3, 4)]
+    ),
     _static("tensorinv", lambda a: linalg.tensorinv(a, 1), lambda: [(torch.eye(6) + 0.1).reshape(6, 2, 3)]),
 ]
 FACTORS = [

@@ -45,25 +45,50 @@ INDICES = [
             (F.cross_entropy, F.nll_loss), {"classes": _classes, "images": _images, "one": _one}.items(), REDUCTIONS
         )
     ],
-    *[Case(f"weighted cross_entropy {r}", partial(F.cross_entropy, reduction=r), _weighted, dynamic=False) for r in REDUCTIONS],
     *[
-        Case(f"smoothed cross_entropy {r}", partial(F.cross_entropy, reduction=r, label_smoothing=0.2), inputs, dynamic=False)
+        Case(f"weighted cross_entropy {r}", partial(F.cross_entropy, reduction=r), _weighted, dynamic=False)
+        for r in REDUCTIONS
+    ],
+    *[
+        Case(
+            f"smoothed cross_entropy {r}",
+            partial(F.cross_entropy, reduction=r, label_smoothing=0.2),
+            inputs,
+            dynamic=False,
+        )
         for r, inputs in itertools.product(REDUCTIONS, [_classes, _weighted, _images, _one])
     ],
     Case("smoothed cross_entropy, open", partial(F.cross_entropy, label_smoothing=0.2), _classes),
-    Case("cross_entropy with another ignored", partial(F.cross_entropy, ignore_index=2), lambda: [_classes()[0], torch.tensor([0, 2, 4, 2, 2, 1])], fixed=(1,)),
+    Case(
+        "cross_entropy with another ignored",
+        partial(F.cross_entropy, ignore_index=2),
+        lambda: [_classes()[0], torch.tensor([0, 2, 4, 2, 2, 1])],
+        fixed=(1,),
+    ),
     Case("cross_entropy of halves", F.cross_entropy, partial(_classes, torch.float16), fixed=(1,)),
     Case("cross_entropy of float64", F.cross_entropy, partial(_classes, torch.float64), fixed=(1,)),
     Case("aten.nll_loss", lambda x, t: aten.nll_loss.default(x, t), _classes, fixed=(1,)),
     Case("aten.nll_loss2d", lambda x, t: aten.nll_loss2d.default(x, t), _images, fixed=(1,)),
-    *[Case(f"nll_loss_forward {r}", lambda x, t, w, r=r: aten.nll_loss_forward(x, t, w, r, -100)[: 2 - (r == 0)], _weighted, dynamic=False) for r in range(3)],
+    *[
+        Case(
+            f"nll_loss_forward {r}",
+            lambda x, t, w, r=r: aten.nll_loss_forward(x, t, w, r, -100)[: 2 - (r == 0)],
+            _weighted,
+            dynamic=False,
+        )
+        for r in range(3)
+    ],
     Case("nll_loss2d_forward", lambda x, t: aten.nll_loss2d_forward(x, t, None, 1, -100), _images, fixed=(1,)),
 ]
 
 PROBABILITIES = [
     Case("cross_entropy of probabilities", lambda x, p, w: F.cross_entropy(x, p), _probabilities),
     *[
-        Case(f"weighted cross_entropy of probabilities {r}", lambda x, p, w, r=r: F.cross_entropy(x, p, w, reduction=r, label_smoothing=0.1), _probabilities)
+        Case(
+            f"weighted cross_entropy of probabilities {r}",
+            lambda x, p, w, r=r: F.cross_entropy(x, p, w, reduction=r, label_smoothing=0.1),
+            _probabilities,
+        )
         for r in REDUCTIONS
     ],
 ]

@@ -24,6 +24,10 @@ def _half() -> list[torch.Tensor]:
     return [torch.randn(3, 4, 5).half()]
 
 
+def _two() -> list[torch.Tensor]:
+    return [torch.randn(3, 4, 5), torch.randn(3, 4, 5)]
+
+
 def _nothing() -> list[torch.Tensor]:
     return [torch.zeros(0, 3)]
 
@@ -44,20 +48,39 @@ ORDERS = [0, 1, 2, 3, 0.5, -1, -2, float("inf"), float("-inf")]
 
 NORMS = [
     *[Case(f"vector_norm {p}", partial(torch.linalg.vector_norm, ord=p), _x) for p in ORDERS],
-    *[Case(f"vector_norm {p} along", partial(torch.linalg.vector_norm, ord=p, dim=(0, 2), keepdim=True), _x) for p in ORDERS],
+    *[
+        Case(f"vector_norm {p} along", partial(torch.linalg.vector_norm, ord=p, dim=(0, 2), keepdim=True), _x)
+        for p in ORDERS
+    ],
     Case("vector_norm is one op", torch.linalg.vector_norm, _x, ops="ReduceL2"),
     Case("vector_norm of a scalar", partial(torch.linalg.vector_norm, ord=3), lambda: [torch.tensor(-2.0)]),
     Case("vector_norm as float64", partial(torch.linalg.vector_norm, dtype=torch.float64, dim=1), _x),
     Case("vector_norm of halves", partial(torch.linalg.vector_norm, dim=1), _half),
-    Case("vector_norm of nothing", lambda x: (torch.linalg.vector_norm(x), torch.linalg.vector_norm(x, 1, 0)), _nothing),
+    Case(
+        "vector_norm of nothing", lambda x: (torch.linalg.vector_norm(x), torch.linalg.vector_norm(x, 1, 0)), _nothing
+    ),
     Case("norm", torch.norm, _x, ops="ReduceL2"),
     Case("aten.norm of all", lambda x: aten.norm.Scalar(x, 1), _x, ops="ReduceL1"),
     Case("aten.norm along a dim", lambda x: aten.norm.ScalarOpt_dim(x, 2, [1], True), _x, ops="ReduceL2"),
     Case("aten.norm of a dtype", lambda x: aten.norm.ScalarOpt_dtype(x, None, dtype=torch.float64), _x),
-    Case("aten.norm along a dim of a dtype", lambda x: aten.norm.ScalarOpt_dim_dtype(x, 3, [1], False, dtype=torch.float64), _x),
+    Case(
+        "aten.norm along a dim of a dtype",
+        lambda x: aten.norm.ScalarOpt_dim_dtype(x, 3, [1], False, dtype=torch.float64),
+        _x,
+    ),
     Case("normalize", F.normalize, _x),
     Case("renorm", lambda x: torch.renorm(x, 2, 0, 3.0), _x),
     Case("renorm of order 1", lambda x: torch.renorm(x, 1, -1, 5.0), _half),
+]
+
+DISTANCES = [
+    Case("dist", torch.dist, _two, ops="Sub ReduceL2"),
+    Case("dist of order 1", partial(torch.dist, p=1), _two, ops="Sub ReduceL1"),
+    Case("cosine_similarity", F.cosine_similarity, _two, ops="Mul ReduceL2 Max ReduceL2 Max Mul ReduceSum Squeeze Div"),
+    Case("cosine_similarity along the last", partial(F.cosine_similarity, dim=-1, eps=0.5), _two),
+    Case("cosine_similarity broadcast", lambda x, y: F.cosine_similarity(x, y[:1, :1, :1]), _two),
+    Case("cosine_similarity of integers", lambda x, y: F.cosine_similarity((x * 9).int(), y), _two),
+    Case("cosine_similarity of halves", lambda x, y: F.cosine_similarity(x.half(), y.half()), _two),
 ]
 
 WEIGHTS = [
@@ -75,8 +98,16 @@ SPREADS = [
     Case("aten.std of all", lambda x: aten.std.default(x), _x),
     Case("aten.var along dims", lambda x: aten.var.dim(x, [1, 2], True, True), _x),
     Case("aten.std along dims", lambda x: aten.std.dim(x, [1], False), _x),
-    Case("aten.var_mean", lambda x: (aten.var_mean.default(x), aten.var_mean.dim(x, [1]), aten.var_mean.correction(x, [0])), _x),
-    Case("aten.std_mean", lambda x: (aten.std_mean.default(x), aten.std_mean.dim(x, [1]), aten.std_mean.correction(x, [0])), _x),
+    Case(
+        "aten.var_mean",
+        lambda x: (aten.var_mean.default(x), aten.var_mean.dim(x, [1]), aten.var_mean.correction(x, [0])),
+        _x,
+    ),
+    Case(
+        "aten.std_mean",
+        lambda x: (aten.std_mean.default(x), aten.std_mean.dim(x, [1]), aten.std_mean.correction(x, [0])),
+        _x,
+    ),
     Case("var without correction", lambda x: torch.var(x, (0, 2), correction=0, keepdim=True), _x),
     Case("var with a fraction", lambda x: torch.var(x, 1, correction=1.5), _x),
     Case("var with too large a correction", lambda x: torch.var(x, 1, correction=7), _x),
@@ -87,7 +118,7 @@ SPREADS = [
     Case("var_mean of nothing", lambda x: torch.var_mean(x, 0), _nothing),
 ]
 
-ALL = [*NORMS, *WEIGHTS, *SPREADS]
+ALL = [*NORMS, *DISTANCES, *WEIGHTS, *SPREADS]
 
 
 @cases(*ALL)

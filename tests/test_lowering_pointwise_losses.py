@@ -21,7 +21,10 @@ def _two(dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
 
 
 def _probabilities(dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
-    return [torch.tensor([[0.0, 0.3, 1.0], [0.5, 0.9, 1.0]]).to(dtype), torch.tensor([[0.0, 1.0, 0.4], [1.0, 0.2, 1.0]]).to(dtype)]
+    return [
+        torch.tensor([[0.0, 0.3, 1.0], [0.5, 0.9, 1.0]]).to(dtype),
+        torch.tensor([[0.0, 1.0, 0.4], [1.0, 0.2, 1.0]]).to(dtype),
+    ]
 
 
 def _logits() -> list[torch.Tensor]:
@@ -64,7 +67,11 @@ CASES = [
     Case("weighted binary_cross_entropy", lambda p, t: F.binary_cross_entropy(p, t, weight=t + 1), _probabilities),
     Case("binary_cross_entropy of halves", F.binary_cross_entropy, partial(_probabilities, torch.float16)),
     Case("weighted logits", lambda x, t: F.binary_cross_entropy_with_logits(x, t, weight=t, pos_weight=t + 2), _logits),
-    Case("logits of float64", lambda x, t: F.binary_cross_entropy_with_logits(x.double(), t.double(), reduction="none"), _logits),
+    Case(
+        "logits of float64",
+        lambda x, t: F.binary_cross_entropy_with_logits(x.double(), t.double(), reduction="none"),
+        _logits,
+    ),
 ]
 
 

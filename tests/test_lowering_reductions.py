@@ -81,7 +81,9 @@ SUMS = [
     Case(
         "logsumexp of infinities",
         lambda x: torch.logsumexp(x, 1),
-        lambda: [torch.tensor([[-inf, -200.0, -201.0], [-inf, -inf, -inf], [inf, 1.0, 2.0], [-inf, 100.0, inf], [nan, 0, 1]])],
+        lambda: [
+            torch.tensor([[-inf, -200.0, -201.0], [-inf, -inf, -inf], [inf, 1.0, 2.0], [-inf, 100.0, inf], [nan, 0, 1]])
+        ],
     ),
 ]
 

@@ -32,7 +32,11 @@ def _scalar() -> list[torch.Tensor]:
 
 
 def _odd() -> list[torch.Tensor]:
-    return [torch.tensor([[1.0, 3.0, nan, 2.0, nan, 5.0], [inf, -inf, 2.0, inf, 2.0, 2.0], [-inf, -inf, -2.0, 1.0, 1.0, 0.0]])]
+    return [
+        torch.tensor(
+            [[1.0, 3.0, nan, 2.0, nan, 5.0], [inf, -inf, 2.0, inf, 2.0, 2.0], [-inf, -inf, -2.0, 1.0, 1.0, 0.0]]
+        )
+    ]
 
 
 CASES = [

@@ -107,7 +107,7 @@ class _Count(torch.nn.Module):
 
 
 def test_additions_to_one_place_are_not_lost() -> None:
-    """onnxruntime's ScatterND reduces on several threads at once; no rule may reduce by it."""
+    """Onnxruntime's ScatterND reduces on several threads at once; no rule may reduce by it."""
     table, rows, places = torch.zeros(3, 4), torch.ones(100_000, 4), torch.arange(100_000) % 3
     program = export(_Count(), (table, rows, places))
     options = onnxruntime.SessionOptions()

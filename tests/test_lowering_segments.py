@@ -17,11 +17,21 @@ def _lengths() -> list[torch.Tensor]:
 
 CASES = [
     *[
-        Case(f"segment_reduce {r}, initial {i}", lambda x, n, r=r, i=i: torch.segment_reduce(x, r, lengths=n, initial=i), _lengths, fixed=(0,))
+        Case(
+            f"segment_reduce {r}, initial {i}",
+            lambda x, n, r=r, i=i: torch.segment_reduce(x, r, lengths=n, initial=i),
+            _lengths,
+            fixed=(0,),
+        )
         for r, i in itertools.product(REDUCTIONS, [None, 0.5])
         if not (r == "mean" and i)
     ],
-    Case("segment_reduce by limits", lambda x, n: torch.segment_reduce(x, "sum", offsets=torch.tensor([0, 2, 2, 7])), _lengths, fixed=(0,)),
+    Case(
+        "segment_reduce by limits",
+        lambda x, n: torch.segment_reduce(x, "sum", offsets=torch.tensor([0, 2, 2, 7])),
+        _lengths,
+        fixed=(0,),
+    ),
     Case(
         "segment_reduce of rows",
         lambda x, n: torch.segment_reduce(x, "max", lengths=n, axis=1),

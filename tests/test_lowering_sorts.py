@@ -46,7 +46,10 @@ SORTS = [
     Case("stable descending sort", lambda x: torch.sort(x, stable=True, dim=0, descending=True), _ints, ops="TopK"),
     Case("sort of truths", lambda x: torch.sort(x > 0, stable=True), _x),
     Case("sort of a scalar", torch.sort, _scalar),
-    *[Case(f"sort of {d}", torch.sort, partial(_as, d), dynamic=False) for d in (torch.int8, torch.uint8, torch.int16, torch.float16)],
+    *[
+        Case(f"sort of {d}", torch.sort, partial(_as, d), dynamic=False)
+        for d in (torch.int8, torch.uint8, torch.int16, torch.float16)
+    ],
     Case("argsort", lambda x: x.argsort(1), _x, dynamic=False),
     Case("stable argsort", lambda x: torch.argsort(x, dim=-1, stable=True, descending=True), _ints),
     Case("aten.argsort", lambda x: aten.argsort.default(x, 0, True), _x, dynamic=False),
@@ -65,7 +68,12 @@ MEDIANS = [
     Case("median of integers", torch.median, _ints),
     Case("median along a dim", lambda x: torch.median(x, 1), _x, dynamic=False),
     Case("median values", lambda x: torch.median(x, 2, keepdim=True).values, _ints),
-    Case("median of NaN", lambda x: (torch.median(x), torch.median(x, 1)[0], torch.median(x, 0)[1]), _with_nan, dynamic=False),
+    Case(
+        "median of NaN",
+        lambda x: (torch.median(x), torch.median(x, 1)[0], torch.median(x, 0)[1]),
+        _with_nan,
+        dynamic=False,
+    ),
     Case("median of nothing", torch.median, lambda: [torch.zeros(0)]),
     Case("median of a scalar", lambda x: torch.median(x, 0), _scalar),
     Case("nanmedian", torch.nanmedian, _with_nan),

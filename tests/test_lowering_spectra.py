@@ -45,7 +45,9 @@ CASES = [
     Case("svdvals wide", linalg.svdvals, _r((3, 7)), dynamic=False),
     Case("svdvals float", linalg.svdvals, _r((6, 6), dtype=torch.float32), dynamic=False),
     Case("svdvals deficient", linalg.svdvals, lambda: [torch.ones(4, 3)], dynamic=False),
-    Case("svdvals dynamic", lambda x: linalg.svdvals(x @ x.mT + torch.eye(x.shape[0])), _r((3, 8), dtype=torch.float32)),
+    Case(
+        "svdvals dynamic", lambda x: linalg.svdvals(x @ x.mT + torch.eye(x.shape[0])), _r((3, 8), dtype=torch.float32)
+    ),
     Case("svd", _rebuilt, _r((2, 5, 4)), dynamic=False),
     Case("svd wide", _rebuilt, _r((3, 6)), dynamic=False),
     Case("pinv", linalg.pinv, _r((2, 5, 3)), dynamic=False),

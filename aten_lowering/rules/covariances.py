@@ -8,7 +8,7 @@ import torch
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dtypes import is_float
 from aten_lowering.registry import lowers
-from aten_lowering.rules.matrices import identity, transposed
+from aten_lowering.rules.matrices import identity_of, transposed
 
 aten = torch.ops.aten
 
@@ -41,21 +41,21 @@ def _rows(op: Builder, variables: Value) -> Value:
 
 @lowers(aten.cov.default)
 def cov(op: Builder, self: Value, correction: int, fweights: Value | None, aweights: Value | None) -> Value:
-    """[V, N] -> [V, V], [N] -> []; the columns may count several times, and be weighed."""
+    """[V, N] -> [V, V], one variable -> []; the columns may count several times, and be weighed."""
     rows = _rows(op, self)
     counts, weights = (None if w is None else op.cast(w, dtype(rows)) for w in (fweights, aweights))
     result = _covariance(op, rows, correction, counts, weights)
-    return result if rank(self) == 2 else op.reshape(result, [])
+    return op.reshape(result, []) if dims(rows)[0] == 1 else result
 
 
 @lowers(aten.corrcoef.default)
 def corrcoef(op: Builder, self: Value) -> Value:
-    """[V, N] -> [V, V], [N] -> [], covariances over the product of the deviations, within -1 and 1."""
+    """[V, N] -> [V, V], one variable -> [], covariances over the product of the deviations, within -1 and 1."""
     rows = _rows(op, self)
     result = _covariance(op, rows, 1, None, None)
-    if rank(self) < 2:
+    if dims(rows)[0] == 1:
         return op.reshape(op.Div(result, result), [])
-    count, kind = dims(result)[0], dtype(rows)
-    deviations = op.Sqrt(op.reduce("ReduceSum", op.Mul(result, identity(op, count, count, kind)), [1], keepdims=True))
+    kind = dtype(rows)
+    deviations = op.Sqrt(op.reduce("ReduceSum", op.Mul(result, identity_of(op, result)), [1], keepdims=True))
     scaled = op.Div(op.Div(result, deviations), transposed(op, deviations))
     return op.Clip(scaled, op.constant(-1.0, kind), op.constant(1.0, kind))

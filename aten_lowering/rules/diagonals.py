@@ -149,7 +149,8 @@ def block_diag(op: Builder, tensors: Sequence[Value]) -> Value:
     """[n_i, m_i] each (a vector is a row) -> [sum n_i, sum m_i], zero beside the blocks."""
     blocks = [op.reshape(t, [1, product(dims(t))]) if rank(t) < 2 else t for t in promoted(op, *tensors)]
     total: Size = sum((dims(block)[1] for block in blocks), 0)
-    rows, before = [], 0
+    rows: list[Value] = []
+    before: Size = 0
     for block in blocks:
         width = dims(block)[1]
         rows.append(padded(op, block, [before, total - before - width], "constant"))

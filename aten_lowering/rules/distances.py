@@ -76,7 +76,10 @@ def pdist(op: Builder, self: Value, p: float) -> Value:
         ones = op.expand(op.constant(1, ir.DataType.INT32), [count, count])
         places = op.NonZero(op.Trilu(ones, 1, upper=1))
         places = op.sized(places, [2, count * (count - 1) // 2])
-        rows, others = op.Gather(self, op.Gather(places, op.constant(0))), op.Gather(self, op.Gather(places, op.constant(1)))
+        rows, others = (
+            op.Gather(self, op.Gather(places, op.constant(0))),
+            op.Gather(self, op.Gather(places, op.constant(1))),
+        )
     return _norm(op, op.Sub(rows, others), p)
 
 

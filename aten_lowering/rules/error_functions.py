@@ -72,7 +72,7 @@ def _complement(op: Builder, x: Value) -> Value:
 def _scaled_complement_anywhere(op: Builder, x: Value) -> Value:
     """`exp(x^2) erfc(x)` of doubles."""
     square = op.Exp(op.Mul(x, x))
-    large = op.Where(op.Less(x, -1), op.Sub(op.Mul(square, 2), _scaled_complement(op, op.Neg(x))),
+    large = op.Where(op.Less(x, 0), op.Sub(op.Mul(square, 2), _scaled_complement(op, op.Neg(x))),
                      _scaled_complement(op, x))  # fmt: skip
     bounded = op.Clip(x, -1, 1)
     near = op.Mul(op.Exp(op.Mul(bounded, bounded)), op.Sub(1, _near_zero(op, x)))

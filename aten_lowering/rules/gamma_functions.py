@@ -119,8 +119,25 @@ def polygamma(op: Builder, n: int, self: Value) -> Value:
         return digamma(op, self)
     x = floating(op, self)
     given = wide(op, x)
+    if n == 1:
+        return op.cast(_trigamma(op, x, given), dtype(x))
     total = _zeta(op, filled_like(op, given, float(n + 1), _DOUBLE), given)
     return op.cast(op.Mul(total, float((-1) ** (n + 1) * math.factorial(n))), dtype(x))
+
+
+def _trigamma(op: Builder, x: Value, given: Value) -> Value:
+    """`zeta(2, x)`; for x < 1/2, `pi^2 / sin^2(pi x) - zeta(2, 1 - x)`.
+
+    The sine is that of the rounded pi x, which near a pole is far from the exact one: it is what torch takes.
+    """
+    below = op.Less(given, 0.5)
+    exact = x.dtype == _DOUBLE
+    angle = op.Mul(x if exact else op.cast(x, ir.DataType.FLOAT), math.pi)
+    sine = wide(op, op.Sin(angle))
+    mirrored = op.Div(math.pi**2, op.Mul(sine, sine))
+    argument = op.Where(below, op.Sub(1, given), given)
+    total = _zeta(op, filled_like(op, given, 2.0, _DOUBLE), argument)
+    return op.Where(below, op.Sub(mirrored, total), total)
 
 
 @lowers(aten.special_zeta.default, aten.special_zeta.self_scalar, aten.special_zeta.other_scalar)

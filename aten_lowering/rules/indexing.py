@@ -114,9 +114,7 @@ def _wide(op: Builder, places: Value) -> Value:
 def stacked(op: Builder, indices: Sequence[Value]) -> Value:
     """Put together k indices that broadcast to I -> int64 [*I, k]."""
     sizes = broadcast_sizes([dims(item) for item in indices])
-    columns = [
-        op.unsqueeze(op.expand(op.cast(item, ir.DataType.INT64), sizes), [len(sizes)]) for item in indices
-    ]
+    columns = [op.unsqueeze(op.expand(op.cast(item, ir.DataType.INT64), sizes), [len(sizes)]) for item in indices]
     return columns[0] if len(columns) == 1 else op.Concat(*columns, axis=-1)
 
 

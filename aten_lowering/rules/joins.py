@@ -128,7 +128,7 @@ def parts(op: Builder, value: Value, sizes: Sequence[Size], axis: int) -> Sequen
     if len(sizes) == 1:
         return [value]
     if op.opset_version >= 18 and type(whole) is not int and list(sizes) == _chunk_sizes(whole, len(sizes)):
-        return op.Split(value, axis=axis, num_outputs=len(sizes), _outputs=len(sizes))  # type: ignore[no-any-return]
+        return op.Split(value, axis=axis, num_outputs=len(sizes), _outputs=len(sizes))
     return op.split(value, sizes, axis)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,10 +11,10 @@ import onnx_ir as ir
 import torch
 
 from aten_lowering.axes import arange, axis_of
-from aten_lowering.builder import Builder, Value, dims, rank
+from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.registry import lowers
 from aten_lowering.rules.reshapes import flat
-from shape_inference import Dim, Size, at_least, product, stretched
+from shape_inference import Dim, Size, at_least, stretched
 
 aten = torch.ops.aten
 
@@ -173,16 +174,17 @@ def repeated_places(op: Builder, repeats: Value, output_size: Size | None) -> Va
 
     A one is added where each place but the first begins; the running sum of them is the place.
     """
+    kind = dtype(repeats)
     known: Any = op.content(repeats)
     if known is not None and not any(isinstance(item, Dim) for item in known):
-        return op.constant(np.arange(len(known)).repeat(known), repeats.dtype)
+        return op.constant(np.arange(len(known)).repeat(known), kind)
     ends = op.CumSum(repeats, 0)
     total: Any = op.Gather(ends, [-1], axis=0) if output_size is None else output_size
-    wide = op.cast(total, repeats.dtype) if isinstance(total, Value) else op.cast(op.shape([total]), repeats.dtype)
+    wide = op.cast(total if isinstance(total, Value) else op.shape([total]), kind)
     shape = op.cast(op.Add(wide, 1), ir.DataType.INT64)
     marks = op.ScatterElements(
-        op.Expand(op.constant(0, repeats.dtype), shape), op.cast(ends, ir.DataType.INT64),
-        op.Expand(op.constant(1, repeats.dtype), op.shape(dims(repeats))), axis=0, reduction="add",
+        op.Expand(op.constant(0, kind), shape), op.cast(ends, ir.DataType.INT64),
+        op.Expand(op.constant(1, kind), op.shape(dims(repeats))), axis=0, reduction="add",
     )  # fmt: skip
     return op.Slice(op.CumSum(marks, 0), [0], [-1])
 
@@ -225,14 +227,13 @@ _END = 2**63 - 1
 
 def _is_wide(sizes: Sequence[Size]) -> bool:
     """Whether rows are long enough that picking them one by one costs no more than copying."""
-    known = product([size for size in sizes if type(size) is int])
-    return known >= 8
+    return math.prod(size for size in sizes if type(size) is int) >= 8
 
 
 @lowers(aten.flip.default)
 def flip(op: Builder, self: Value, dims: Sequence[int]) -> Value:
     """[*S] -> [*S], the axes from back to front."""
-    sizes: Sequence[Any] = self.shape or ()
+    sizes = tuple(self.shape or ())
     axes = [axis for axis in {axis_of(self, dim) for dim in dims} if sizes and sizes[axis] not in (0, 1)]
     if not axes:
         return self

@@ -15,7 +15,7 @@ import torch
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.loops import counted, repeated
 from aten_lowering.registry import lowers
-from aten_lowering.rules.matrices import identity, transposed
+from aten_lowering.rules.matrices import identity, identity_of, transposed
 from aten_lowering.rules.triangles import batch_of, substituted
 from shape_inference import Size, smaller
 
@@ -262,7 +262,7 @@ def _determinant(op: Builder, matrix: Value) -> Value:
 
 def _diagonal(op: Builder, matrix: Value) -> Value:
     """[*B, N, N] -> [*B, N]."""
-    return op.reduce("ReduceSum", op.Mul(matrix, identity(op, *dims(matrix)[-2:], dtype(matrix))), [-1])
+    return op.reduce("ReduceSum", op.Mul(matrix, identity_of(op, matrix)), [-1])
 
 
 @lowers(aten.linalg_det.default)

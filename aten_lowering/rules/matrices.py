@@ -16,7 +16,7 @@ from aten_lowering.promotion import as_value, promoted
 from aten_lowering.registry import lowers
 from shape_inference import Size, product
 
-__all__ = ["identity", "multiplied", "scaled", "transposed"]
+__all__ = ["identity", "identity_of", "multiplied", "scaled", "transposed"]
 
 aten = torch.ops.aten
 
@@ -43,6 +43,12 @@ def identity(op: Builder, rows: Size, columns: Size, kind: ir.DataType) -> Value
     """[N, M], ones on the diagonal."""
     below = op.Equal(op.unsqueeze(counted(op, rows), [1]), counted(op, columns))
     return op.cast(below, kind)
+
+
+def identity_of(op: Builder, matrix: Value) -> Value:
+    """[*B, N, M] -> [N, M], ones on the diagonal."""
+    rows, columns = dims(matrix)[-2:]
+    return identity(op, rows, columns, dtype(matrix))
 
 
 def scaled(op: Builder, value: Value, factor: Any) -> Value:

@@ -11,7 +11,7 @@ from aten_lowering.builder import Builder, Value, dims, dtype
 from aten_lowering.loops import repeated
 from aten_lowering.registry import lowers
 from aten_lowering.rules.linear_systems import inverse
-from aten_lowering.rules.matrices import identity, multiplied
+from aten_lowering.rules.matrices import identity_of, multiplied
 
 aten = torch.ops.aten
 
@@ -23,7 +23,7 @@ _TERMS = {ir.DataType.FLOAT: 9, ir.DataType.DOUBLE: 16}
 def matrix_power(op: Builder, self: Value, n: int) -> Value:
     """[*B, N, N] -> [*B, N, N], the matrix times itself n times, by repeated squaring."""
     if n == 0:
-        return op.expand(identity(op, *dims(self)[-2:], dtype(self)), dims(self))
+        return op.expand(identity_of(op, self), dims(self))
     square = inverse(op, self) if n < 0 else self
     result: Value | None = None
     for place, digit in enumerate(reversed(f"{abs(n):b}")):
@@ -47,7 +47,7 @@ def matrix_exp(op: Builder, self: Value) -> Value:
     norm = op.Max(op.ReduceMax(sums, keepdims=0), op.constant(0.5, kind))
     halvings = op.Ceil(op.Div(op.Log(op.Mul(norm, 2.0)), math.log(2)))
     small = op.Div(self, op.Pow(op.constant(2.0, kind), halvings))
-    one = identity(op, *dims(self)[-2:], kind)
+    one = identity_of(op, self)
 
     def add(op: Builder, step: Value, total: Value) -> tuple[list[Value], list[Value]]:
         divisor = op.cast(op.Sub(op.constant(count), step), kind)

@@ -9,13 +9,14 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from aten_lowering.builder import Builder, Value, dtype, rank
+from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dimensions import axes_of, count
 from aten_lowering.dtypes import from_torch
 from aten_lowering.precision import opmath, widened
+from aten_lowering.promotion import float_type, promoted
 from aten_lowering.registry import lowers
 from aten_lowering.rules.reductions import extreme, mean_of
-from shape_inference import larger
+from shape_inference import Size, larger
 
 aten = torch.ops.aten
 Dims = int | Sequence[int] | None
@@ -78,6 +79,38 @@ def norm_dims_dtype(
 ) -> Value:  # fmt: skip
     """[*S] -> [*S] without the dims."""
     return _norm(op, self, p, dim, keepdim, dtype)
+
+
+# Distances and angles.
+
+
+@lowers(aten.dist.default)
+def dist(op: Builder, self: Value, other: Value, p: float) -> Value:
+    """[*S], [*S] -> [], the norm of the difference."""
+    first, second = promoted(op, self, other)
+    return _norm(op, op.Sub(first, second), p, None, False, None)
+
+
+@lowers(aten.cosine_similarity.default)
+def cosine_similarity(op: Builder, x1: Value, x2: Value, dim: int, eps: float) -> Value:
+    """[*S], [*S] -> [*S] without the dim: x . y / (max(|x|, eps) max(|y|, eps))."""
+    kind = float_type([x1, x2])
+    x, y = op.cast(x1, opmath(kind)), op.cast(x2, opmath(kind))
+    product = op.Mul(x, y)
+    axes = axes_of(product, dim)
+    scale = op.Mul(*[op.Max(_length(op, v, dims(product), axes), eps) for v in (x, y)])
+    return op.cast(op.Div(op.reduce("ReduceSum", product, axes), op.squeeze(scale, axes)), kind)
+
+
+def _length(op: Builder, x: Value, sizes: Sequence[Size], axes: Sequence[int]) -> Value:
+    """The Euclidean norm over axes, these kept, of x broadcast to the sizes."""
+    own = [axis - len(sizes) + rank(x) for axis in axes]
+    if any(axis < 0 or dims(x)[axis] != sizes[whole] for axis, whole in zip(own, axes, strict=True)):
+        x, own = op.expand(x, sizes), list(axes)
+    return vector_norm(op, x, 2.0, own, True)
+
+
+# What is scaled by a norm.
 
 
 @lowers(aten.renorm.default)

@@ -18,7 +18,7 @@ aten = torch.ops.aten
 _END = 2**63 - 1
 
 # torch's modes, in the order of its enum, and ONNX's.
-MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap", "constant": "constant"}
 
 # What onnxruntime's Pad has no kernel for; both go through int32 without loss.
 _SHORT = (ir.DataType.INT16, ir.DataType.UINT16)
@@ -76,11 +76,10 @@ def padded(op: Builder, value: Value, pads: Sequence[Size], mode: str, filling: 
         result = _pad(op, wide, axes, before, after, mode, None if number is None else op.cast(number, dtype(wide)))
     else:
         first, last = [larger(n, 0) for n in before], [larger(n, 0) for n in after]
-        if mode == "circular" and op.opset_version < 19:
-            result = _circular(op, wide, axes, first, last)
+        if mode == "circular":
+            result = _circular(op, _cut(op, wide, axes, before, after), axes, first, last)
         else:
-            result = _pad(op, wide, axes, first, last, MODES[mode])
-        result = _cut(op, result, axes, before, after)
+            result = _cut(op, _pad(op, wide, axes, first, last, MODES[mode]), axes, before, after)
     return op.cast(result, kind)
 
 
@@ -95,7 +94,10 @@ def _pad(
 
 
 def _cut(op: Builder, value: Value, axes: Sequence[int], before: Sequence[Size], after: Sequence[Size]) -> Value:
-    """Cut by the negative pads, which ONNX takes beside a constant alone."""
+    """Cut by the negative pads, which ONNX takes beside a constant alone.
+
+    torch cuts before it pads around in a circle, and behind in the other modes.
+    """
     for axis, first, last in zip(axes, before, after, strict=True):
         if type(first) is not int or type(last) is not int:
             if at_least(first, 0) is not True or at_least(last, 0) is not True:
@@ -109,6 +111,8 @@ def _circular(
     op: Builder, value: Value, axes: Sequence[int], before: Sequence[Size], after: Sequence[Size]
 ) -> Value:  # fmt: skip
     """The last `before` and the first `after` of an axis put around it; Pad has this from opset 19 on."""
+    if op.opset_version >= 19:
+        return _pad(op, value, axes, before, after, "wrap")
     for axis, first, last in zip(axes, before, after, strict=True):
         pieces = [] if same(first, 0) else [op.Slice(value, op.shape([-first]), [_END], [axis])]
         pieces.append(value)

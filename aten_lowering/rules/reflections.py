@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx_ir as ir
 import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank

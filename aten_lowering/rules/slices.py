@@ -121,9 +121,9 @@ def _place(place: Size | None, size: Size, default: Size) -> Size:
 
 def _strided_scatter(op: Builder, value: Value, src: Value, axis: int, first: Size, last: Size, step: Size) -> Value:
     size = dims(value)[axis]
-    if all(type(n) is int for n in (size, first, last, step)):
-        chosen = range(first, last, step)  # type: ignore[arg-type]  # all are ints
-        places, mask = np.zeros(size, np.int64), np.zeros(size, bool)  # type: ignore[call-overload]  # an int
+    if type(size) is int and type(first) is int and type(last) is int and type(step) is int:
+        chosen = range(first, last, step)
+        places, mask = np.zeros(size, np.int64), np.zeros(size, np.bool_)
         places[chosen], mask[chosen] = range(len(chosen)), True
         spread_src = op.Gather(src, places, axis=axis) if len(chosen) > 1 else src
         return where(op, op.constant(mask.reshape([-1] + [1] * (rank(value) - axis - 1))), spread_src, value)

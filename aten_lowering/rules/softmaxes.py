@@ -60,15 +60,14 @@ def safe_softmax(op: Builder, self: Value, dim: int, dtype: torch.dtype | None) 
 
 @lowers(aten._masked_softmax.default)
 def masked_softmax(op: Builder, self: Value, mask: Value, dim: int | None, mask_type: int | None) -> Value:
-    """[*S], a mask of what does not count -> [*S]; a row of which nothing counts is all zeros.
+    """[*S], a mask of what does not count -> [*S]; a row of which nothing counts is NaN.
 
     mask_type 0 is a mask [L, L] for all batches and heads, 1 is [B, L] for keys, 2 or None is [*S].
     """
     if mask_type == 1:
         mask = op.unsqueeze(mask, [1, 2])
     axis = (-1 if dim is None else dim) % rank(self)
-    scores = op.Where(mask, float("-inf"), self)
-    return safe_softmax(op, scores, axis, None)
+    return along(op, "Softmax", op.Where(mask, float("-inf"), self), axis)
 
 
 @lowers(aten._softmax_backward_data.default)

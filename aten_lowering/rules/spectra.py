@@ -17,7 +17,7 @@ from aten_lowering.builder import Builder, Value, dims, dtype
 from aten_lowering.errors import UnsupportedArgument
 from aten_lowering.loops import counted, repeated
 from aten_lowering.registry import lowers
-from aten_lowering.rules.matrices import identity, transposed
+from aten_lowering.rules.matrices import identity, identity_of, transposed
 from shape_inference import Size, at_least, smaller
 
 __all__ = ["eigenvalues", "singular_values"]
@@ -106,10 +106,12 @@ def _diagonalized(op: Builder, matrix: Value) -> tuple[Value, Value]:
     kind = dtype(matrix)
     vectors = op.expand(identity(op, count, count, kind), [*batch, count, count])
 
-    def round_(op: Builder, step: Value, matrix: Value, vectors: Value, turned: Value) -> tuple[list[Value], list[Value]]:
+    def round_(
+        op: Builder, step: Value, matrix: Value, vectors: Value, turned: Value
+    ) -> tuple[list[Value], list[Value]]:
         partners = _partners(op, step, count)
         one_hot = op.cast(op.Equal(op.unsqueeze(counted(op, count), [1]), partners), kind)
-        own = op.reduce("ReduceSum", op.Mul(matrix, identity(op, count, count, kind)), [-2])
+        own = op.reduce("ReduceSum", op.Mul(matrix, identity_of(op, matrix)), [-2])
         mixed = op.reduce("ReduceSum", op.Mul(matrix, one_hot), [-2])
         largest = op.reduce("ReduceMax", op.Abs(own), [-1], keepdims=True)
         rotation = _rotation(op, partners, own, mixed, op.Mul(largest, _PRECISION[kind]))
@@ -118,7 +120,7 @@ def _diagonalized(op: Builder, matrix: Value) -> tuple[Value, Value]:
         return [matrix, _turned(op, vectors, rotation), _most(op, turned, rotation)], []
 
     matrix, vectors = _sweeps(op, count, [matrix, vectors], round_)
-    values = op.reduce("ReduceSum", op.Mul(matrix, identity(op, count, count, kind)), [-2])
+    values = op.reduce("ReduceSum", op.Mul(matrix, identity_of(op, matrix)), [-2])
     values, order = op.TopK(values, op.shape([count]), axis=-1, largest=0, _outputs=2)
     return values, _columns(op, vectors, order)
 
@@ -160,7 +162,9 @@ def _decomposed(op: Builder, matrix: Value) -> tuple[Value, Value, Value]:
     kind = dtype(matrix)
     vectors = op.expand(identity(op, count, count, kind), [*batch, count, count])
 
-    def round_(op: Builder, step: Value, matrix: Value, vectors: Value, turned: Value) -> tuple[list[Value], list[Value]]:
+    def round_(
+        op: Builder, step: Value, matrix: Value, vectors: Value, turned: Value
+    ) -> tuple[list[Value], list[Value]]:
         partners = _partners(op, step, count)
         own = op.reduce("ReduceSumSquare", matrix, [-2])
         mixed = op.reduce("ReduceSum", op.Mul(matrix, op.Gather(matrix, partners, axis=-1)), [-2])
@@ -179,6 +183,11 @@ def _singular(op: Builder, matrix: Value) -> tuple[Value, Value, Value]:
     is_tall = at_least(dims(matrix)[-2], dims(matrix)[-1])
     if is_tall is None:
         raise UnsupportedArgument("aten._linalg_svd.default: it must be known whether A has more rows than columns")
+    if smaller(*dims(matrix)[-2:]) == 0:
+        *batch, count, columns = dims(matrix)
+        sizes: list[list[Size]] = [[*batch, count, 0], [*batch, 0], [*batch, columns, 0]]
+        left, values, right = (op.expand(op.constant(0.0, dtype(matrix)), size) for size in sizes)
+        return left, values, right
     if is_tall:
         return _decomposed(op, matrix)
     right, values, left = _decomposed(op, transposed(op, matrix))
@@ -215,7 +224,7 @@ def linalg_pinv(op: Builder, self: Value, atol: Value | None, rtol: Value | None
 
     Without tolerances, rtol is max(N, M) times the precision of the dtype.
     """
-    left, values, right = _singular(op, self)
+    left, values, right = _singular(op, _symmetric(op, self, "L") if hermitian else self)
     kind = dtype(self)
     largest = op.slice(values, -1, 0, 1)
     if rtol is None and atol is None:

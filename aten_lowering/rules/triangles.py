@@ -9,10 +9,10 @@ from __future__ import annotations
 import onnx_ir as ir
 import torch
 
-from aten_lowering.builder import Builder, Value, dims, dtype
+from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.loops import counted, repeated
 from aten_lowering.registry import lowers
-from aten_lowering.rules.matrices import identity, transposed
+from aten_lowering.rules.matrices import identity_of, transposed
 from shape_inference import Size
 
 __all__ = ["batch_of", "cholesky_factor", "substituted"]
@@ -22,8 +22,8 @@ aten = torch.ops.aten
 
 def batch_of(first: Value, second: Value) -> list[Size]:
     """The dims before the matrices, stretched to each other."""
-    a, b = list(dims(first)[:-2]), list(dims(second)[:-2])
-    a, b = [1] * (len(b) - len(a)) + a, [1] * (len(a) - len(b)) + b
+    count = max(rank(first), rank(second)) - 2
+    a, b = ((1,) * (count + 2 - rank(matrix)) + dims(matrix)[:-2] for matrix in (first, second))
     return [y if type(x) is int and x == 1 else x for x, y in zip(a, b, strict=True)]
 
 
@@ -99,7 +99,9 @@ def cholesky(op: Builder, self: Value, upper: bool) -> Value:
 def linalg_cholesky_ex(op: Builder, self: Value, upper: bool, check_errors: bool) -> tuple[Value, Value]:
     """[*B, N, N] -> [*B, N, N], and the order of the first minor that is not positive [*B], else 0."""
     factor = cholesky_factor(op, self, upper=upper)
-    diagonal = op.reduce("ReduceSum", op.Mul(factor, identity(op, *dims(factor)[-2:], dtype(factor))), [-1])
+    if dims(self)[-1] == 0:
+        return factor, op.expand(op.constant(0, ir.DataType.INT32), dims(self)[:-2])
+    diagonal = op.reduce("ReduceSum", op.Mul(factor, identity_of(op, factor)), [-1])
     wrong = op.cast(op.IsNaN(diagonal), ir.DataType.INT32)
     first = op.cast(op.Add(op.ArgMax(wrong, axis=-1, keepdims=0), 1), ir.DataType.INT32)
     return factor, op.Mul(first, op.reduce("ReduceMax", wrong, [-1]))
@@ -116,4 +118,4 @@ def cholesky_solve(op: Builder, self: Value, input2: Value, upper: bool) -> Valu
 @lowers(aten.cholesky_inverse.default)
 def cholesky_inverse(op: Builder, self: Value, upper: bool) -> Value:
     """[*B, N, N] -> [*B, N, N], the inverse of `L L^T`."""
-    return cholesky_solve(op, identity(op, *dims(self)[-2:], dtype(self)), self, upper)
+    return cholesky_solve(op, identity_of(op, self), self, upper)

@@ -18,7 +18,7 @@ import torch
 from exporter.capture.graph import CapturedGraph
 from exporter.errors import DataDependentError
 
-_LIMIT = 8  # decisions in one call
+_LIMIT = 6  # decisions that one call may settle
 _OWN = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent))
 
 
@@ -50,6 +50,8 @@ def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequenc
     for answer in (True, False):
         try:
             outcomes.append(explored(record, [*answers, answer]))
+        except DataDependentError as problem:
+            raise error from problem  # two open decisions are one too many
         except Exception as problem:
             if not is_raised_by_user(problem):
                 outcomes.append(problem)

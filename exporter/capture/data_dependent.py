@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import fx
 
 from exporter.capture.kernels import Outcome, call_meta, outcome_of, stretched
+from exporter.capture.sizes import SizeNode
 from exporter.capture.sizes import SizeNode
 from exporter.capture.tensors import RecordedTensor, Spec
 
@@ -130,6 +132,34 @@ def unbacked_outcomes(recorder: Recorder, func: Any, args: Sequence[Any], kwargs
     return outcomes
 
 
+def answer_for_sizes(node: SizeNode) -> bool | None:
+    """The answer to a comparison of sizes that depend on values, where every size above 1 gives the same.
+
+    Sizes that are equal at all samples are equal.  Against 0 and 1, a size that depends on values counts
+    as neither, as in torch.export: code that treats them apart does so for speed, or where nothing is left
+    to do, and what holds for many holds for them.
+    """
+    if node.operation not in _COMPARISONS or len(set(node.values)) > 1:
+        return None
+    first, second = node.operands
+    if not (_is_of_sizes(first) and _is_of_sizes(second)):
+        return None
+    trivial = any(operand.is_literal and operand.values[0] in (0, 1) for operand in (first, second))
+    return bool(node.values[0]) if trivial or first.values == second.values else None
+
+
+_COMPARISONS = {operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge}
+
+
+def _is_of_sizes(node: Any) -> bool:
+    """Whether a number was computed from sizes of tensors alone, none from a value."""
+    if not isinstance(node, SizeNode) or node.is_literal:
+        return True
+    if node.operation is None:
+        return node.operands[1] is not None
+    return all(map(_is_of_sizes, node.operands))
+
+
 def sample_counts(recorder: Recorder, mask: RecordedTensor) -> tuple[int, ...]:
     """How many elements `mask` is taken to choose at each sample; the same for the same mask."""
     return counts_of(recorder, recorder.node_of(mask))
@@ -173,7 +203,8 @@ def is_open_slice(func: Any, sizes: Sequence[SizeNode]) -> bool:
 
 def slice_outcomes(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
     """`x[start:end]` by bounds that depend on values: taken to lie inside, so that x[:n] has the size n."""
-    tensor, dim, start, end, step = (*args, *(0, None, None, 1)[len(args) - 1 :])
+    given: list[Any] = [*args, *(0, None, None, 1)[len(args) - 1 :]]
+    tensor, dim, start, end, step = given
     outcomes = []
     for sample in range(3):
         meta = _spec(tensor, sample).meta()

@@ -15,7 +15,7 @@ from exporter.capture.sizes import SizeNode
 from shape_inference import Dim, Size, at_least, same, symbol
 
 _NEGATED = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
-_SYMBOLS = {
+_SYMBOLS: dict[Any, str] = {
     operator.eq: "==", operator.ne: "!=", operator.lt: "<",
     operator.le: "<=", operator.gt: ">", operator.ge: ">=",
 }  # fmt: skip
@@ -41,7 +41,7 @@ class Constraint:
     @property
     def dims(self) -> tuple[str, ...]:
         """The names of the dims that it restricts."""
-        symbols = {s for size in self._operands if type(size) is not int for s in size.symbols()}
+        symbols = {s for size in self._operands if isinstance(size, Dim) for s in size.symbols()}
         return tuple(sorted(map(str, symbols)))
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Constraint:
         if self._operation is None:
             return True
         try:
-            values = [n if type(n) is int else n.evaluate(sizes) for n in self._operands]
+            values = [n.evaluate(sizes) if isinstance(n, Dim) else n for n in self._operands]
         except (KeyError, ValueError):
             return True
         return bool(self._operation(*values)) == self._answer

@@ -99,7 +99,7 @@ def batch_norm(
 ) -> Any:  # fmt: skip
     """In training it writes to the running statistics, which its schema does not tell."""
     arguments = (input, weight, bias, running_mean, running_var, training, momentum, eps)
-    if not training or running_mean is None or input.ndim < 2:
+    if not training or running_mean is None or running_var is None or input.ndim < 2:
         return recorder.call(func, (*arguments, cudnn_enabled), {})
     result = recorder.call(aten._native_batch_norm_legit_functional.default, arguments, {})
     recorder.assign(running_mean, result[3])

@@ -30,7 +30,7 @@ class Outcome(NamedTuple):
 
 
 class _Slot(NamedTuple):
-    index: int
+    place: int
 
 
 def call_meta(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Outcome:
@@ -74,7 +74,7 @@ def outcome_of(result: Any, arguments: Sequence[torch.Tensor]) -> Outcome:
 def fill(template: Any, tensors: Sequence[Any]) -> Any:
     """The result that `template` describes, with `tensors` in their places."""
     if type(template) is _Slot:
-        return tensors[template.index]
+        return tensors[template.place]
     if isinstance(template, (list, tuple)):
         return type(template)(fill(item, tensors) for item in template)
     return template
@@ -104,7 +104,31 @@ def _run_on_zeros(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
 
 _FACTORIES = frozenset(
     overload
-    for name in ["zeros", "ones", "empty", "full", "rand", "randn", "randint", "randperm", "arange", "linspace", "logspace", "eye", "scalar_tensor", "empty_strided", "tril_indices", "triu_indices", "hann_window", "hamming_window", "blackman_window", "bartlett_window", "kaiser_window", "fft_fftfreq", "fft_rfftfreq"]
+    for name in [
+        "zeros",
+        "ones",
+        "empty",
+        "full",
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "arange",
+        "linspace",
+        "logspace",
+        "eye",
+        "scalar_tensor",
+        "empty_strided",
+        "tril_indices",
+        "triu_indices",
+        "hann_window",
+        "hamming_window",
+        "blackman_window",
+        "bartlett_window",
+        "kaiser_window",
+        "fft_fftfreq",
+        "fft_rfftfreq",
+    ]
     for overload in (getattr(getattr(aten, name), overload_name) for overload_name in getattr(aten, name).overloads())
     if any(argument.name == "device" for argument in overload._schema.arguments)
 )
@@ -225,6 +249,14 @@ def _istft(
         length -= n_fft // 2 * 2 if center else 0
     dtype = spectrum.dtype if return_complex else spectrum.real.dtype
     return spectrum.new_empty((*spectrum.shape[:-2], length), dtype=dtype)
+
+
+@special(aten.cov.default)
+def _cov(variables: torch.Tensor, **_: object) -> torch.Tensor:
+    """[V, N] -> [V, V], one variable -> []; torch's own asks for values of the weights."""
+    count = variables.shape[0] if variables.ndim == 2 else 1
+    dtype = variables.dtype if variables.dtype.is_floating_point else torch.get_default_dtype()
+    return variables.new_empty([] if count == 1 else [count, count], dtype=dtype)
 
 
 @special(aten._grouped_mm.default)

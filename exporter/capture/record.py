@@ -11,11 +11,20 @@ import torch
 from exporter.capture.branches import explored
 from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
+from exporter.capture.libraries import replaced_functions
 from exporter.capture.known import ValueNeeded
 from exporter.capture.recorder import SAMPLES, Recorder
 from exporter.capture.subscripts import getitem, setitem
 from exporter.capture.tensors import RecordedTensor, Spec
-from exporter.capture.torch_internals import above_autograd, compiling, integer_bindings, lengths, module_calls, subscripts
+from exporter.capture.torch_internals import (
+    above_autograd,
+    compiling,
+    extremes,
+    integer_bindings,
+    lengths,
+    module_calls,
+    subscripts,
+)
 from exporter.eager import untouched
 from exporter.signature import Signature
 
@@ -52,6 +61,8 @@ def _recorded(
         stack.enter_context(integer_bindings(recorder.call))
         stack.enter_context(module_calls(_scoped(recorder, modules)))
         stack.enter_context(lengths())
+        stack.enter_context(extremes())
+        stack.enter_context(replaced_functions())
         args, kwargs = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)
         result = function(*args, **kwargs)

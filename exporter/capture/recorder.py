@@ -19,6 +19,7 @@ from torch import fx
 
 from exporter.capture.branches import Undecided
 from exporter.capture.data_dependent import (
+    answer_for_sizes,
     has_mask,
     is_open_slice,
     is_unbacked,
@@ -197,7 +198,8 @@ class Recorder(DispatchMode):
         """The example's answer; noted, unless it is the same at every sample by equality."""
         if not self._quiet:
             if node.data:
-                return self._answer()
+                settled = answer_for_sizes(node)
+                return self._answer() if settled is None else settled
             ordered = node.operation not in (operator.eq, operator.ne)
             if ordered or len(set(node.values)) > 1:
                 self.decisions.append(Decision(node, self.source(), fixed=False))

@@ -97,10 +97,8 @@ class SizeNode:
     def clone(self) -> SizeNode:
         return self
 
-    def str(self) -> str:
+    def _graph_repr(self) -> str:
         return f"size{self.values}"
-
-    _graph_repr = str
 
     def wrap_int(self, number: int) -> SizeNode:
         return self._literal(int(number))
@@ -245,3 +243,4 @@ for _name, _operation in _BINARY.items():
     setattr(SizeNode, _name, _binary_method(_operation))
 for _name, _operation in _UNARY.items():
     setattr(SizeNode, _name, _unary_method(_operation))
+SizeNode.str = SizeNode._graph_repr  # type: ignore[attr-defined]  # in the class it would hide the builtin

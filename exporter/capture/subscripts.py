@@ -25,23 +25,27 @@ def getitem(original: Callable[..., Any], tensor: torch.Tensor, index: Any) -> A
 
 
 def setitem(original: Callable[..., Any], tensor: torch.Tensor, index: Any, value: Any) -> None:
-    """`tensor[index] = value`."""
-    if not _is_symbolic(index):
+    """`tensor[index] = value`; torch looks for leading dims of size 1 of the value, and so at its sizes."""
+    if not _is_symbolic(index) and not _has_symbolic_sizes(value):
         original(tensor, index, value)
         return
     view, indices = _view(tensor, index)
     if not isinstance(value, torch.Tensor):
         value = torch.full((), value, dtype=tensor.dtype, device=tensor.device)
+    while value.ndim > _rank_under(view, indices):
+        value = value.squeeze(0)
     if indices:
         aten.index_put_.default(view, indices, value)
-        return
-    while value.ndim > view.ndim:  # torch takes leading dims of size 1
-        value = value.squeeze(0)
-    view.copy_(value)
+    else:
+        view.copy_(value)
 
 
 def _is_symbolic(index: Any) -> bool:
     return any(map(_asks_for_a_number, index if type(index) is tuple else (index,)))
+
+
+def _has_symbolic_sizes(value: Any) -> bool:
+    return type(value) is RecordedTensor and any(type(size) is torch.SymInt for size in value.shape)
 
 
 def _asks_for_a_number(item: Any) -> bool:
@@ -73,6 +77,15 @@ def _view(tensor: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[torch.Te
         indices.append(None)
         dim += 1
     return tensor, indices if any(item is not None for item in indices) else []
+
+
+def _rank_under(tensor: torch.Tensor, indices: list[torch.Tensor | None]) -> int:
+    """The rank of `tensor[indices]`."""
+    given = [item for item in indices if item is not None]
+    if not given:
+        return tensor.ndim
+    wide = max(1 if item.dtype in _MASKS else item.ndim for item in given)
+    return tensor.ndim - sum(map(_depth, given)) + wide
 
 
 _MASKS = (torch.bool, torch.uint8)

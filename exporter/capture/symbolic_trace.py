@@ -49,6 +49,7 @@ class ShapeProxy(fx.Proxy):
     def __init__(self, node: fx.Node, tracer: ShapeTracer, value: Any) -> None:
         super().__init__(node, tracer)
         self.value = value
+        self.shapes = tracer
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:  # what isinstance() is told; type() tells the truth
@@ -57,27 +58,27 @@ class ShapeProxy(fx.Proxy):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return self.tracer.attribute(self, name)
+        return self.shapes.attribute(self, name)
 
     def __bool__(self) -> bool:
-        with self.tracer.computing():
+        with self.shapes.computing():
             return bool(self.value)
 
     def __int__(self) -> int:
-        with self.tracer.computing():
+        with self.shapes.computing():
             return int(self.value)
 
     __index__ = __int__
 
     def __float__(self) -> float:
-        with self.tracer.computing():
+        with self.shapes.computing():
             return float(self.value)
 
     def __len__(self) -> int:
         return len(self.value)
 
     def __iter__(self) -> Iterator[Any]:
-        items = self.unbind(0) if isinstance(self.value, torch.Tensor) else self
+        items: Any = self.unbind(0) if isinstance(self.value, torch.Tensor) else self
         return iter([items[i] for i in range(len(items))])
 
     def __setitem__(self, index: Any, item: Any) -> None:
@@ -195,7 +196,7 @@ def traced_module(
         stack.enter_context(untouched(root))
         stack.enter_context(above_autograd())
         stack.enter_context(compiling())
-        inputs = [leaf for leaf in inputs_of(recorder, signature) if isinstance(leaf, torch.Tensor)]
+        inputs = [leaf for leaf in inputs_of(recorder, signature) if isinstance(leaf, RecordedTensor)]
         names = [f"input_{i}" for i in range(len(inputs))]
         tracer = ShapeTracer(recorder, dict(zip(names, inputs, strict=True)))
         stack.enter_context(_constructors(tracer))
@@ -208,7 +209,9 @@ def _with_forward(root: torch.nn.Module, names: list[str], call: Callable[..., A
     scope: dict[str, Any] = {"call": call}
     arguments = "".join(f", {name}" for name in names)
     exec(f"def forward(self{arguments}):\n    return call({', '.join(names)})\n", scope)
-    clone = root.__new__(type(f"Traced{type(root).__name__}", (type(root),), {"forward": scope["forward"]}))
+    clone: torch.nn.Module = root.__new__(
+        type(f"Traced{type(root).__name__}", (type(root),), {"forward": scope["forward"]})
+    )
     clone.__dict__ = root.__dict__
     return clone
 

@@ -86,7 +86,7 @@ class RecordedTensor(torch.Tensor):
     step: ViewStep | None
     constant: torch.Tensor | None
 
-    __torch_function__ = disabled_torch_function
+    __torch_function__ = disabled_torch_function  # type: ignore[assignment]  # the stubs want a method
 
     @staticmethod
     def __new__(
@@ -107,7 +107,7 @@ class RecordedTensor(torch.Tensor):
         return self
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]  # the stubs leave `func` out
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         raise CaptureError(

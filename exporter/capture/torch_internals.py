@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ __all__ = [
     "custom_function_calls",
     "decomposition_of",
     "disabled_torch_function",
+    "extremes",
     "integer_bindings",
     "is_mutable",
     "is_random",
@@ -84,9 +86,7 @@ def new_wrapper(
     device: torch.device,
 ) -> Any:
     """A tensor of `cls` that has a shape, dtype and device, and no memory."""
-    return torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]  # not in the stubs
-        cls, shape, strides=stride, dtype=dtype, device=device
-    )
+    return torch.Tensor._make_wrapper_subclass(cls, shape, strides=stride, dtype=dtype, device=device)
 
 
 def replace_tensor(tensor: torch.Tensor, other: torch.Tensor) -> None:
@@ -199,6 +199,26 @@ def lengths() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def extremes() -> Iterator[None]:
+    """Let `min` and `max` of sizes be symbolic, where Python itself would decide between them."""
+    originals = builtins.min, builtins.max
+
+    def extreme(original: Callable[..., Any], symbolic: Callable[..., Any]) -> Callable[..., Any]:
+        def function(*items: Any, **settings: Any) -> Any:
+            if len(items) > 1 and not settings and any(type(item) is torch.SymInt for item in items):
+                return functools.reduce(symbolic, items)
+            return original(*items, **settings)
+
+        return function
+
+    builtins.min, builtins.max = extreme(min, torch.sym_min), extreme(max, torch.sym_max)
+    try:
+        yield
+    finally:
+        builtins.min, builtins.max = originals
+
+
+@contextlib.contextmanager
 def module_calls(around: Callable[..., Any]) -> Iterator[None]:
     """Send every `module(...)` through `around(call, module, *args, **kwargs)`."""
     original = torch.nn.Module.__call__
@@ -221,9 +241,8 @@ def subscripts(getitem: Callable[..., Any], setitem: Callable[..., Any]) -> Iter
     torch.Tensor.__setitem__ = lambda tensor, index, value: setitem(write, tensor, index, value)  # type: ignore[method-assign]
     try:
         yield
-    finally:
-        torch.Tensor.__getitem__ = read  # type: ignore[method-assign]
-        torch.Tensor.__setitem__ = write  # type: ignore[method-assign]
+    finally:  # both are inherited: put back by assignment, they would make a tensor a sequence to C
+        del torch.Tensor.__getitem__, torch.Tensor.__setitem__
 
 
 # Functions whose bindings take plain integers, where a size of the input is often given.

@@ -37,6 +37,7 @@ from exporter.optimization.values import (
     SMALL_BYTES,
     Array,
     attribute,
+    bytes_of,
     constant,
     size_bytes,
     static_dims,
@@ -118,24 +119,24 @@ def _fold(rewriter: Rewriter, node: ir.Node) -> list[ir.Value] | None:
         return None
     sizes = [size_bytes(output) for output in node.outputs]
     known = [size for size in sizes if size is not None]
-    is_small = all(tensor is None or tensor.nbytes <= SMALL_BYTES for tensor in tensors)
+    is_small = all(tensor is None or bytes_of(tensor) <= SMALL_BYTES for tensor in tensors)
     if len(known) < len(sizes):
         return _at_once(rewriter, node, tensors) if is_small and node.op_type not in GROWS else None
     if is_small and sum(known) <= SMALL_BYTES:
         return _at_once(rewriter, node, tensors)
-    if not _may_wait(node):
+    if node.op_type not in MOVES and node.op_type not in COMPUTES:
         return None
-    if all(tensor is None or _is_made(tensor) for tensor in tensors):
+    if is_small or all(tensor is None or _is_readable(tensor) for tensor in tensors):
         is_affordable = max(known) <= LARGEST_BYTES and rewriter.affords(known, node.inputs)
         return _at_once(rewriter, node, tensors) if is_affordable else None
-    if steps(tensors) >= MOST_STEPS or not rewriter.affords(known, node.inputs):
+    if not _is_exact_later(node) or steps(tensors) >= MOST_STEPS or not rewriter.affords(known, node.inputs):
         return None
     return _when_written(rewriter, node, tensors)
 
 
-def _is_made(tensor: ir.TensorProtocol) -> bool:
-    """Whether the exporter has made the constant: parameters are tensors of other kinds."""
-    return type(tensor) is ir.Tensor and isinstance(tensor.raw, np.ndarray)
+def _is_readable(tensor: ir.TensorProtocol) -> bool:
+    """Whether the constant is small, or the exporter has made it: parameters are tensors of other kinds."""
+    return bytes_of(tensor) <= SMALL_BYTES or (type(tensor) is ir.Tensor and isinstance(tensor.raw, np.ndarray))
 
 
 def _at_once(rewriter: Rewriter, node: ir.Node, tensors: Sequence[ir.TensorProtocol | None]) -> list[ir.Value] | None:
@@ -154,12 +155,12 @@ def _at_once(rewriter: Rewriter, node: ir.Node, tensors: Sequence[ir.TensorProto
     ]
 
 
-def _may_wait(node: ir.Node) -> bool:
-    """Whether computing the node later cannot fail and gives what was inferred."""
-    if node.op_type == "Cast":
-        source, target = (value.dtype for value in (node.inputs[0], node.outputs[0]) if value)
-        return source is not None and target is not None and _is_safe_cast(source, target)
-    return node.op_type in MOVES or node.op_type in COMPUTES
+def _is_exact_later(node: ir.Node) -> bool:
+    """Whether computing the node later cannot fail: of the casts, those that every number survives."""
+    if node.op_type != "Cast":
+        return True
+    source, target = (value.dtype for value in (node.inputs[0], node.outputs[0]) if value)
+    return source is not None and target is not None and _is_safe_cast(source, target)
 
 
 def _is_safe_cast(source: ir.DataType, target: ir.DataType) -> bool:

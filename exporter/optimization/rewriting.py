@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from exporter.optimization.values import Array, Dims, has_one_use, is_used
+from exporter.optimization.values import Array, Dims, bytes_of, has_one_use, is_used
 
 __all__ = [
     "LARGEST_BYTES",
@@ -226,7 +226,7 @@ class Rewriter:
         What is larger than the sources that go is taken from the budget, and must be small.
         """
         freed = sum(
-            value.const_value.nbytes
+            bytes_of(value.const_value)
             for value in sources
             if value is not None and value.const_value is not None and self.is_private(value)
         )

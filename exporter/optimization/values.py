@@ -18,6 +18,7 @@ __all__ = [
     "Dims",
     "attribute",
     "axes",
+    "bytes_of",
     "constant",
     "dims",
     "has_one_use",
@@ -53,6 +54,13 @@ def has_one_use(value: ir.Value) -> bool:
     return len(value._uses) == 1 and not value.is_graph_output()
 
 
+def bytes_of(tensor: ir.TensorProtocol) -> int:
+    """What the tensor takes when written. `nbytes` multiplies the shape anew each time."""
+    if type(tensor) is ir.Tensor and isinstance(tensor.raw, np.ndarray):
+        return tensor.raw.nbytes
+    return tensor.nbytes
+
+
 def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     """The tensor of an initializer that no caller can override, else None."""
     if value is None:
@@ -66,7 +74,7 @@ def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
 def small_array(value: ir.Value | None) -> Array | None:
     """The contents of a constant of at most SMALL_BYTES, else None."""
     tensor = constant(value)
-    if tensor is None or tensor.nbytes > SMALL_BYTES or tensor.dtype is ir.DataType.STRING:
+    if tensor is None or bytes_of(tensor) > SMALL_BYTES or tensor.dtype is ir.DataType.STRING:
         return None
     return tensor.numpy()
 

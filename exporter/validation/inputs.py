@@ -50,7 +50,9 @@ def sizes_to_try(program: Program) -> list[dict[str, int]]:
     fitting = [
         sizes
         for sizes in choices
-        if sizes and min(sizes.values()) > 0 and all(constraint.admits(sizes) for constraint in program.report.decisions)
+        if sizes
+        and min(sizes.values()) > 0
+        and all(constraint.admits(sizes) for constraint in program.report.decisions)
     ]
     return fitting[:2]
 

@@ -42,7 +42,7 @@ def run(session: onnxruntime.InferenceSession, inputs: Sequence[torch.Tensor]) -
     }
     outputs = session.run_with_ort_values(None, feeds)
     return [
-        torch.from_dlpack(output).clone()
+        torch.utils.dlpack.from_dlpack(output).clone()
         if "bfloat16" in output.data_type()
         else torch.from_numpy(output.numpy().copy())
         for output in outputs

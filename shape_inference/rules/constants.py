@@ -21,7 +21,7 @@ def constant(call: Call) -> Types:
     attributes = call.attributes
     value: Any = attributes.get("value")
     if value is not None:
-        return (tensor_type(value, call.fresh),)
+        return (tensor_type(value),)
     for name, dtype in (("value_int", _INT64), ("value_float", _FLOAT)):
         value = attributes.get(name)
         if value is not None:

@@ -15,7 +15,7 @@ from shape_inference.types import Content, TensorType, Type
 
 Types = tuple[Type | None, ...]
 _INT64 = ir.DataType.INT64
-_INDICES = frozenset({_INT64, ir.DataType.INT32, ir.DataType.UNDEFINED})
+_INDICES = (_INT64, ir.DataType.INT32, ir.DataType.UNDEFINED)
 
 
 def _indices(call: Call, index: int) -> TensorType:

@@ -295,17 +295,23 @@ def logical(call: Call) -> Types:
 def _smallest(*items: Any) -> Any:
     result = items[0]
     for item in items[1:]:
-        exact = type(result) is Dim or type(item) is Dim
-        result = smaller(result, item) if exact else min(result, item)
+        result = smaller(result, item) if _are_sizes(result, item) else min(result, item)
     return result
 
 
 def _largest(*items: Any) -> Any:
     result = items[0]
     for item in items[1:]:
-        exact = type(result) is Dim or type(item) is Dim
-        result = larger(result, item) if exact else max(result, item)
+        result = larger(result, item) if _are_sizes(result, item) else max(result, item)
     return result
+
+
+def _are_sizes(a: Any, b: Any) -> bool:
+    """Whether one of the two is symbolic; beside a fraction that one has no order (and `elementwise` gives up)."""
+    kinds = (type(a), type(b))
+    if Dim in kinds and float in kinds:
+        raise TypeError(f"no order of {a} and {b}")
+    return Dim in kinds
 
 
 _VARIADIC: dict[str, Callable[..., Any]] = {

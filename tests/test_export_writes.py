@@ -1,0 +1,228 @@
+"""Writes through views become values, and indices that are no numbers yet are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from exporter import export
+from exporter.errors import CaptureError
+from tests.lowering import Case, cases, check, ops
+
+Write = Callable[..., Any]
+
+
+def _x() -> list[torch.Tensor]:
+    return [torch.randn(3, 4, 5)]
+
+
+def _with_place() -> list[torch.Tensor]:
+    return [torch.randn(3, 4, 5), torch.tensor(1)]
+
+
+def _with_places() -> list[torch.Tensor]:
+    return [torch.randn(3, 4, 5), torch.tensor([2, 0])]
+
+
+def _with_mask() -> list[torch.Tensor]:
+    return [torch.randn(3, 4, 5), torch.rand(3, 4) > 0.5]
+
+
+def written(write: Write) -> Write:
+    """`write` on a copy, and the copy beside a view that was taken before."""
+
+    def function(x: torch.Tensor, *others: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        copy = x.clone()
+        before = copy[1:]
+        write(copy, *others)
+        return copy, before * 2
+
+    return function
+
+
+def slices(x: torch.Tensor) -> None:
+    x[..., 1:] = 2
+    x[:, ::2] *= 3
+    x[1:, 1:-1] = x[:-1, 1:-1].clone()
+
+
+def numbers(x: torch.Tensor) -> None:
+    x[:, 0] = x[:, 1]
+    x[0, 1:3, 2] += 5
+    x[..., -1] = x[..., 0]
+    x[-1].fill_(3)
+    x[1] = 7
+
+
+def views(x: torch.Tensor) -> None:
+    x.view(-1)[3:5] = 7
+    x.transpose(0, 1)[1] = 3
+    x.permute(2, 0, 1)[0] += 1
+    x.unsqueeze(0).squeeze(0)[2].mul_(2)
+    x.flatten(1)[:, 3].neg_()
+    x.diagonal().zero_()
+    x.narrow(1, 1, 2).add_(1)
+
+
+def parts(x: torch.Tensor) -> None:
+    x.unbind(0)[1].mul_(2)
+    x.chunk(2, 1)[1].zero_()
+    x.split(2, 1)[0].add_(3)
+    x.tensor_split(2, 2)[0].sub_(1)
+
+
+def chunks(x: torch.Tensor) -> None:
+    x.chunk(2, 1)[1].zero_()
+    x.split(2, 1)[0].add_(3)
+    x.unbind(1)[1].mul_(2)
+
+
+def masks(x: torch.Tensor, mask: torch.Tensor) -> None:
+    x[mask] = 0
+    x[mask] += 1
+    x[x > 1] = x.new_tensor(9)
+    x[:, mask[0]] = 5
+    x.masked_fill_(x < -1, -1)
+
+
+def chosen(x: torch.Tensor, mask: torch.Tensor) -> None:
+    x[mask] = x[mask] * 2 + 1
+
+
+def places(x: torch.Tensor, i: torch.Tensor) -> None:
+    x[i] = 1
+    x[:, i] += 2
+    x[i, i] = x[i, i] + 1
+    x[:, :, i] = torch.arange(2.0)
+    x[i, 1:, i] = 3
+    x[torch.arange(2), 1] = 4
+    x.index_add_(1, i, x[:, :2])
+    x.index_fill_(0, i, 4)
+
+
+def place(x: torch.Tensor, i: torch.Tensor) -> None:
+    x[i] = 1
+    x[:, i] += 2
+    x[:, i : i + 1] = 5
+    x[0, ..., i] = x[0, ..., 0]
+    x[:, i:, 0] = 6
+
+
+def several(x: torch.Tensor) -> None:
+    first, second = x[0], x[:, 0]
+    first.add_(1)
+    second.mul_(first[0])
+    first[:] = second[0]
+    torch.add(x, 1, out=x)
+    second.clamp_(max=0.5)
+
+
+CASES = [
+    Case("slices", written(slices), _x),
+    Case("numbers", written(numbers), _x),
+    Case("views", written(views), _x, fixed=(0, 1, 2)),
+    Case("parts", written(parts), _x, dynamic=False),
+    Case("chunks", written(chunks), _x),
+    Case("masks", written(masks), _with_mask),
+    Case("a mask and as many", written(chosen), _with_mask),
+    Case("places", written(places), _with_places, fixed=(0,)),
+    Case("a place", written(place), _with_place),
+    Case("several views", written(several), _x),
+]
+
+
+@cases(*CASES)
+def test_static(case: Case) -> None:
+    check(case)
+
+
+@cases(*CASES)
+def test_dynamic(case: Case) -> None:
+    check(case, dynamic=True)
+
+
+LEAN = [
+    Case("nothing is written twice", written(lambda x: x[0].add_(1)), _x),
+    Case("x[i] += y", lambda x: _added(x.clone()), _x, ops="Gather Add Where"),
+    Case("x[mask] = 0", lambda x: _cleared(x.clone()), _x, ops="Greater Where"),
+    Case("x[:, :2] = y", lambda x: _fronted(x.clone()), _x, ops="Slice Neg Slice Concat"),
+]
+
+
+def _added(x: torch.Tensor) -> torch.Tensor:
+    x[1] += 1
+    return x
+
+
+def _cleared(x: torch.Tensor) -> torch.Tensor:
+    x[x > 0] = 0
+    return x
+
+
+def _fronted(x: torch.Tensor) -> torch.Tensor:
+    x[:, :2] = -x[:, :2]
+    return x
+
+
+@cases(*LEAN)
+def test_no_node_too_many(case: Case) -> None:
+    check(case)
+
+
+class _Cache(torch.nn.Module):
+    """A key-value cache of a fixed length, written at a place that the caller says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("keys", torch.zeros(1, 2, 8, 3))
+
+    def forward(self, key: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+        places = start + torch.arange(key.shape[2])
+        self.keys[:, :, places] = key
+        return self.keys[:, :, : key.shape[2]].sum(-1)
+
+
+def test_a_cache_that_is_written_in_place() -> None:
+    program = export(_Cache(), (torch.randn(1, 2, 3, 3), torch.tensor(4)), dynamic_shapes={"key": {2: "length"}})
+    assert ops(program) == "Shape Squeeze Range Add Unsqueeze Expand ScatterElements Slice ReduceSum"
+
+
+class _Positions(torch.nn.Module):
+    """Symbolic places in a tensor of the model's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.randn(16, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.table[x.shape[0] - 1] + self.table[: x.shape[0]] + self.table[-x.shape[0] :]
+
+
+def test_places_in_a_parameter() -> None:
+    module = _Positions()
+    check(Case("positions", module.forward, lambda: [torch.randn(4, 3)], fixed=(1,)), dynamic=True)
+
+
+class _Expanded(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        x.unfold(0, 2, 1)[0].zero_()
+        return x
+
+
+def test_a_write_that_cannot_be_followed() -> None:
+    with pytest.raises(CaptureError, match="a write to this view cannot be followed"):
+        export(_Expanded(), (torch.randn(4),), capture="record")
+
+
+class _Strided(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.as_strided((2, 2), (1, 2))
+
+
+def test_memory_that_is_not_in_order() -> None:
+    with pytest.raises(CaptureError, match="as_strided: the memory that it looks at must be contiguous"):
+        export(_Strided(), (torch.randn(4, 5).t(),), capture="record")
