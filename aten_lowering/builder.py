@@ -202,6 +202,8 @@ class Builder(BuilderBase):
     def constant(self, value: Any, dtype: ir.DataType | None = None) -> Value:
         """A constant of numbers, a list or a numpy array; equal ones are one value."""
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        if dtype is None and array.size == 0 and not isinstance(value, np.ndarray):
+            dtype = ir.DataType.INT64  # an empty list is one of sizes
         if dtype is None:
             dtype = _DEFAULT_DTYPES.get(array.dtype.kind) if not isinstance(value, np.ndarray) else None
             dtype = dtype or ir.DataType.from_numpy(array.dtype)

@@ -18,7 +18,7 @@ from shape_inference import Dim, Size, TensorType, Type, larger, smaller
 
 __all__ = ["EqualSizes"]
 
-_SMALL, _RANDOM, _LARGEST = 10, 22, 3000
+_SMALL, _RANDOM, _LARGEST = 10, 22, 2**20
 
 
 class EqualSizes:
@@ -145,7 +145,10 @@ class _Points:
         high = dim.maximum if dim.maximum is not None else max(_LARGEST, 2 * low)
         draw = random.Random(str(dim))
         small = [low + draw.randrange(_SMALL) for _ in range(_SMALL)]
-        values = small + [draw.randint(low, high) for _ in range(_RANDOM)]
+        # One in each range of magnitudes, so that a limit in a minimum or maximum lies between some of them.
+        parts = [(i + draw.random()) / _RANDOM for i in range(_RANDOM)]
+        draw.shuffle(parts)
+        values = small + [low + int((high - low + 1) ** part) - 1 for part in parts]
         return tuple(min(value, high) for value in values)
 
     def add(self, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ __all__ = ["PROOF_DEPTH", "Range", "bounds", "extreme_range", "quotient_range", 
 # How deep proofs go into nested floor divisions, minima and maxima.
 PROOF_DEPTH = 6
 # How many polynomials one proof may look at.
-_TRIALS = 24
+_TRIALS = 64
 # Atoms that are always one of their sizes.
 _EXTREMES = ("max", "min", "broadcast")
 

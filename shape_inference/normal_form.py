@@ -21,6 +21,7 @@ from shape_inference.polynomials import (
     Atom,
     Monomial,
     Terms,
+    add,
     common_factor,
     content,
     leading,
@@ -28,6 +29,7 @@ from shape_inference.polynomials import (
     multiply,
     quotient,
     terms_of,
+    times,
     without,
 )
 
@@ -63,6 +65,12 @@ def make(terms: Terms) -> Size:
     dim = _dims.get(key)
     if dim is not None:
         return dim
+    balanced = _balanced(terms)
+    if balanced is not terms:
+        size = make(balanced)
+        if not isinstance(size, int):
+            _dims[key] = size
+        return size
     dim = dims.Dim.__new__(dims.Dim)
     dim._terms = terms
     dim._text = None
@@ -75,6 +83,46 @@ def make(terms: Terms) -> Size:
         dim = _named_formula(dim)
     _dims[key] = dim
     return dim
+
+
+def _balanced(terms: Terms) -> Terms:
+    """Write a sum of halves in its shortest way, by p = p // 2 + (p + 1) // 2.
+
+    Of all a*p + b*(p // 2) + c*((p + 1) // 2) that are equal, it is the one where the median of
+    a, -b and -c is 0: so `h + h % 2` is 2*((h + 1) // 2), and `h // 2 + (h + 1) // 2` is h.
+    """
+    for _ in range(MAX_TERMS):
+        for monomial in terms:
+            step = _balancing(terms, monomial)
+            if step is not None:
+                terms = add(terms, step)
+                break
+        else:
+            return terms
+    return terms
+
+
+def _balancing(terms: Terms, monomial: Monomial) -> Terms | None:
+    """What to add to a sum to balance the halves in one of its monomials: a multiple of 0."""
+    for place, atom in enumerate(monomial):
+        if atom.kind != "floordiv" or atom.args[1] != 2:
+            continue
+        above = atom.args[0]
+        constant = terms_of(above).get((), 0)
+        whole, others = above - constant, monomial[:place] + monomial[place + 1 :]
+        low, high = (times(others, (_half(whole + rest),)) for rest in (0, 1))
+        a = terms.get(times(others, leading(terms_of(whole))), 0)
+        count = sorted((a, -terms.get(low, 0), -terms.get(high, 0)))[1]
+        if count:
+            wholes = {times(others, part): -count * factor for part, factor in terms_of(whole).items()}
+            return add(add(wholes, {low: count}), {high: count})
+    return None
+
+
+def _half(size: Size) -> Atom:
+    """The atom size // 2, whose factors are all 1 or -1."""
+    key = ("floordiv", _key(size), 2)
+    return _atoms.get(key) or _division_atom(size, 2)
 
 
 def dim_of(atom: Atom) -> Dim:
@@ -201,14 +249,18 @@ def _reduced(terms: Terms, shared: Monomial, factor: int) -> Size:
 
 
 def _division(a: Size, b: Size) -> Dim:
-    """The atom a // b."""
+    return dim_of(_division_atom(a, b))
+
+
+def _division_atom(a: Size, b: Size) -> Atom:
+    """The atom a // b, of sizes that no rule makes simpler."""
     key = ("floordiv", _key(a), _key(b))
     atom = _atoms.get(key)
     if atom is None:
         text = f"{operand_text(a)} // {operand_text(b)}"
         weight = _weight(a) + _weight(b) + 1
         atom = _atoms[key] = Atom("floordiv", (a, b), text, *quotient_range(a, b), weight)
-    return dim_of(atom)
+    return atom
 
 
 def extreme(kind: str, sizes: tuple[Size, ...]) -> Size:

@@ -203,9 +203,15 @@ def split_mods(terms: Terms) -> tuple[list[tuple[int, Atom]], Terms]:
     found: list[tuple[int, Atom]] = []
     rest = terms
     for monomial, factor in terms.items():
-        if len(monomial) != 1 or monomial[0].kind != "floordiv":
+        if len(monomial) != 1 or monomial[0].kind != "floordiv" or rest.get(monomial) != factor:
             continue
         above, below = monomial[0].args
+        if below == 2 and not isinstance(above, int) and factor < 0:
+            upper = _upper_half(rest, above)
+            if upper is not None and rest[upper] >= -factor:  # (p + 1) // 2 - p // 2 is p % 2
+                found.append((-factor, monomial[0]))
+                rest = add(add(rest, {monomial: factor}, -1), {upper: factor})
+                continue
         if isinstance(above, int) or not isinstance(below, int) or factor % below:
             continue
         count = -factor // below
@@ -214,6 +220,16 @@ def split_mods(terms: Terms) -> tuple[list[tuple[int, Atom]], Terms]:
             found.append((count, monomial[0]))
             rest = add(add(rest, {monomial: factor}, -1), above._terms, -count)
     return found, rest
+
+
+def _upper_half(terms: Terms, size: Size) -> Monomial | None:
+    """Where (size + 1) // 2 is in a sum."""
+    for monomial in terms:
+        if len(monomial) == 1 and monomial[0].kind == "floordiv":
+            above, below = monomial[0].args
+            if below == 2 and not isinstance(above, int) and above is not size and above - 1 is size:
+                return monomial
+    return None
 
 
 def _covers(whole: int, part: int) -> bool:

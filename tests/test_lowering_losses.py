@@ -40,7 +40,7 @@ INDICES = [
     Case("cross_entropy is one op", F.cross_entropy, _classes, fixed=(1,), ops="SoftmaxCrossEntropyLoss"),
     Case("nll_loss is one op", F.nll_loss, _classes, fixed=(1,), ops="NegativeLogLikelihoodLoss"),
     *[
-        Case(f"{f.__name__} {name} {r}", partial(f, reduction=r), inputs, fixed=(1,))
+        Case(f"{f.__name__} {name} {r}", partial(f, reduction=r), inputs, fixed=(1, 2, 3))
         for f, (name, inputs), r in itertools.product(
             (F.cross_entropy, F.nll_loss), {"classes": _classes, "images": _images, "one": _one}.items(), REDUCTIONS
         )
@@ -68,7 +68,7 @@ INDICES = [
     Case("cross_entropy of halves", F.cross_entropy, partial(_classes, torch.float16), fixed=(1,)),
     Case("cross_entropy of float64", F.cross_entropy, partial(_classes, torch.float64), fixed=(1,)),
     Case("aten.nll_loss", lambda x, t: aten.nll_loss.default(x, t), _classes, fixed=(1,)),
-    Case("aten.nll_loss2d", lambda x, t: aten.nll_loss2d.default(x, t), _images, fixed=(1,)),
+    Case("aten.nll_loss2d", lambda x, t: aten.nll_loss2d.default(x, t), _images, fixed=(1, 2, 3)),
     *[
         Case(
             f"nll_loss_forward {r}",
@@ -78,7 +78,7 @@ INDICES = [
         )
         for r in range(3)
     ],
-    Case("nll_loss2d_forward", lambda x, t: aten.nll_loss2d_forward(x, t, None, 1, -100), _images, fixed=(1,)),
+    Case("nll_loss2d_forward", lambda x, t: aten.nll_loss2d_forward(x, t, None, 1, -100), _images, fixed=(1, 2, 3)),
 ]
 
 PROBABILITIES = [

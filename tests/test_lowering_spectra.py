@@ -27,6 +27,13 @@ def _rebuilt(x: torch.Tensor) -> torch.Tensor:
     return u[..., :2] @ torch.diag_embed(s[..., :2]) @ vh[..., :2, :]
 
 
+def _full(x: torch.Tensor) -> torch.Tensor:
+    """Signs do not matter to it: the products of each vector with itself, and of all of the unitary matrices."""
+    u, s, vh = linalg.svd(x)
+    projection = u[..., s.shape[-1] :] @ u[..., s.shape[-1] :].mT
+    return projection.sum() + (u @ u.mT).sum() + (vh.mT @ vh).sum() + s.sum()
+
+
 def _deficient(x: torch.Tensor) -> torch.Tensor:
     return linalg.pinv(x @ x.mT)
 
@@ -50,6 +57,8 @@ CASES = [
     ),
     Case("svd", _rebuilt, _r((2, 5, 4)), dynamic=False),
     Case("svd wide", _rebuilt, _r((3, 6)), dynamic=False),
+    Case("svd full", _full, _r((2, 5, 3)), dynamic=False),
+    Case("svd full wide", _full, _r((3, 5)), dynamic=False),
     Case("pinv", linalg.pinv, _r((2, 5, 3)), dynamic=False),
     Case("pinv wide", torch.pinverse, _r((3, 5)), dynamic=False),
     Case("pinv deficient", _deficient, _r((5, 3)), dynamic=False),

@@ -473,8 +473,8 @@ FUSION = {
     ),
     "13 reciprocal": (
         """g (float[N,4] x, float[N,1] z) => (float[N,4] y)
-           { a = Exp(z)\n b = Reciprocal(a)\n c = Mul(x, b)\n d = Reciprocal(c)\n y = Mul(d, z) }""",
-        "Exp Div Div",
+           { a = Exp(z)\n b = Reciprocal(a)\n c = Mul(x, b)\n d = Exp(x)\n e = Reciprocal(d)\n y = Mul(e, c) }""",
+        "Exp Div Exp Div",
     ),
     "14 both scaled": (
         """g (float[N,3,4] x, float[N,4,2] z) => (float[N,3,2] y) <float s = {0.5}, float[1] t = {0.25}>

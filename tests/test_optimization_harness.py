@@ -36,7 +36,7 @@ class Weight(ir.LazyTensor):
         return self.numpy().tobytes()
 
 
-_LOSE_SIGNS = ("Where", "Max", "Min")  # where onnxruntime's -0.0 may come out as 0.0
+_LOSE_SIGNS = ("Where", "Max", "Min", "Clip")  # where onnxruntime's -0.0 may come out as 0.0
 
 
 class OriginalFails(Exception):

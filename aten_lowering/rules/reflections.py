@@ -80,6 +80,16 @@ def _orthogonal(op: Builder, packed: Value, factors: Value, columns: Size) -> Va
     return _applied(op, packed, factors, start, backward=True)
 
 
+def completed(op: Builder, columns: Value) -> Value:
+    """[*B, N, M] of orthonormal columns, the last may be 0 -> [*B, N, N], with further ones in their places."""
+    count, kept = dims(columns)[-2:]
+    packed, factors = _packed(op, columns)
+    every = _orthogonal(op, packed, factors, count)
+    known = op.reduce("ReduceSumSquare", columns, [-2], keepdims=True)
+    first = op.Where(op.Equal(known, 0.0), op.slice(every, -1, 0, kept), columns)
+    return op.sized(op.Concat(first, op.slice(every, -1, kept, count), axis=-1), dims(every))
+
+
 @lowers(aten.geqrf.default)
 def geqrf(op: Builder, self: Value) -> tuple[Value, Value]:
     """[*B, N, M] -> R above the reflections' vectors [*B, N, M], and their factors [*B, min(N, M)]."""

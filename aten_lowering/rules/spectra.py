@@ -18,6 +18,7 @@ from aten_lowering.errors import UnsupportedArgument
 from aten_lowering.loops import counted, repeated
 from aten_lowering.registry import lowers
 from aten_lowering.rules.matrices import identity, identity_of, transposed
+from aten_lowering.rules.reflections import completed
 from shape_inference import Size, at_least, smaller
 
 __all__ = ["eigenvalues", "singular_values"]
@@ -203,18 +204,17 @@ def singular_values(op: Builder, matrix: Value) -> Value:
 def linalg_svd(
     op: Builder, A: Value, full_matrices: bool, compute_uv: bool, driver: str | None
 ) -> tuple[Value, Value, Value]:  # fmt: skip
-    """[*B, N, M] -> U [*B, N, K], values [*B, K], V^T [*B, K, M], K = min(N, M).
+    """[*B, N, M] -> U [*B, N, K], values [*B, K], V^T [*B, K, M], K = min(N, M); [*B, N, N] and [*B, M, M] where full.
 
-    Vectors to values of 0 are 0, where torch chooses some that are orthogonal to all others.
+    Vectors to values of 0 may be 0, where torch chooses some that are orthogonal to all others.
     """
-    if full_matrices and compute_uv and dims(A)[-1] != dims(A)[-2]:
-        raise UnsupportedArgument(
-            f"aten._linalg_svd.default: full_matrices must be False for a matrix of {dims(A)[-2]} x {dims(A)[-1]}"
-        )
     left, values, right = _singular(op, A)
     if not compute_uv:
         nothing = op.constant(np.zeros(0), dtype(A))
         return nothing, values, nothing
+    if full_matrices:
+        left = left if dims(left)[-1] == dims(left)[-2] else completed(op, left)
+        right = right if dims(right)[-1] == dims(right)[-2] else completed(op, right)
     return left, values, transposed(op, right)
 
 

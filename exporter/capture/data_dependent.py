@@ -11,7 +11,6 @@ from torch import fx
 
 from exporter.capture.kernels import Outcome, call_meta, outcome_of, stretched
 from exporter.capture.sizes import SizeNode
-from exporter.capture.sizes import SizeNode
 from exporter.capture.tensors import RecordedTensor, Spec
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def _repeat_counts(count: int, repeats: torch.Tensor, *, output_size: int | None
 
 
 def _bincount(count: int, input: torch.Tensor, weights: torch.Tensor | None = None, minlength: int = 0) -> torch.Tensor:
-    dtype = torch.int64 if weights is None else torch.float64
+    dtype = torch.int64 if weights is None else torch.float32 if weights.dtype == torch.float32 else torch.float64
     return _empty((count + minlength,), dtype)
 
 

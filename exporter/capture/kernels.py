@@ -219,6 +219,42 @@ def _native_batch_norm_functional(
     return (*results, torch.empty_like(running_mean), torch.empty_like(running_var))
 
 
+@special(aten._native_batch_norm_legit_no_training.default)
+def _native_batch_norm_no_training(
+    input: torch.Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any, *_: float
+) -> tuple[torch.Tensor, ...]:
+    """The same without training."""
+    return _native_batch_norm(input, weight, bias, running_mean, running_var, False)
+
+
+@special(aten._native_batch_norm_legit.no_stats)
+def _native_batch_norm_no_stats(
+    input: torch.Tensor, weight: Any, bias: Any, training: bool, *_: float
+) -> tuple[torch.Tensor, ...]:
+    """The same without running statistics, in training."""
+    return _native_batch_norm(input, weight, bias, None, None, True)
+
+
+@special(aten._batch_norm_no_update.default)
+def _batch_norm_no_update(
+    input: torch.Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any, *_: float
+) -> tuple[torch.Tensor, ...]:
+    """The same without training, with an empty reserve."""
+    results = _native_batch_norm(input, weight, bias, running_mean, running_var, False)
+    return (*results, input.new_empty((0,), dtype=torch.uint8))
+
+
+@special(aten._masked_softmax.default)
+def _masked_softmax(
+    input: torch.Tensor, mask: torch.Tensor, dim: int | None = None, mask_type: int | None = None
+) -> torch.Tensor:  # fmt: skip
+    """[*S] and a mask [L, L], [B, L] or [*S] -> [*S]; torch has none."""
+    wanted = {0: input.shape[-2:], 1: (input.shape[0], input.shape[-1])}.get(2 if mask_type is None else mask_type)
+    if tuple(mask.shape) != tuple(input.shape if wanted is None else wanted):
+        raise RuntimeError(f"mask of shape {tuple(mask.shape)} for scores of shape {tuple(input.shape)}")
+    return torch.empty_like(input)
+
+
 @special(aten._batch_norm_with_update_functional.default)
 def _batch_norm_with_update(
     input: torch.Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any, *_: float

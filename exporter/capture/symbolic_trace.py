@@ -44,16 +44,12 @@ _CONSTRUCTORS = (
 
 
 class ShapeProxy(fx.Proxy):
-    """A proxy that passes for the tensor, or the size, that it stands for."""
+    """A proxy that knows the tensor, or the size, that it stands for."""
 
     def __init__(self, node: fx.Node, tracer: ShapeTracer, value: Any) -> None:
         super().__init__(node, tracer)
         self.value = value
         self.shapes = tracer
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:  # what isinstance() is told; type() tells the truth
-        return torch.Tensor if isinstance(self.__dict__.get("value"), torch.Tensor) else ShapeProxy
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -130,7 +126,7 @@ class ShapeTracer(fx.Tracer):
         return ShapeProxy(node, self, value)
 
     def create_arg(self, a: Any) -> Any:
-        """What stands for an argument in the graph; a proxy first, for it passes for a tensor."""
+        """What stands for an argument in the graph."""
         return a.node if _is_proxy(a) else super().create_arg(a)
 
     def attribute(self, proxy: ShapeProxy, name: str) -> Any:
@@ -200,8 +196,8 @@ def traced_module(
         names = [f"input_{i}" for i in range(len(inputs))]
         tracer = ShapeTracer(recorder, dict(zip(names, inputs, strict=True)))
         stack.enter_context(_constructors(tracer))
-        graph = tracer.trace(_with_forward(root, names, call))
-    return TracedCall(fx.GraphModule(root, graph), signature, results[0], recorder.decisions)
+        module = fx.GraphModule(root, tracer.trace(_with_forward(root, names, call)))
+    return TracedCall(module, signature, results[0], recorder.decisions)
 
 
 def _with_forward(root: torch.nn.Module, names: list[str], call: Callable[..., Any]) -> torch.nn.Module:

@@ -27,6 +27,8 @@ from torch.utils._pytree import (
     tree_unflatten,
 )
 
+from exporter.capture.slots import forget_item_slot
+
 __all__ = [
     "SUPPORTED_NODES",
     "DispatchMode",
@@ -241,8 +243,9 @@ def subscripts(getitem: Callable[..., Any], setitem: Callable[..., Any]) -> Iter
     torch.Tensor.__setitem__ = lambda tensor, index, value: setitem(write, tensor, index, value)  # type: ignore[method-assign]
     try:
         yield
-    finally:  # both are inherited: put back by assignment, they would make a tensor a sequence to C
+    finally:  # both are inherited
         del torch.Tensor.__getitem__, torch.Tensor.__setitem__
+        forget_item_slot(torch.Tensor)
 
 
 # Functions whose bindings take plain integers, where a size of the input is often given.
