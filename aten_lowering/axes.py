@@ -8,7 +8,7 @@ import onnx_ir as ir
 from aten_lowering.builder import Builder, Value, dims, rank
 from shape_inference import Size
 
-__all__ = ["arange", "axis_of", "is_arange"]
+__all__ = ["arange", "arange_axis", "axis_of", "is_arange"]
 
 _MOST_READ = 4096
 
@@ -28,13 +28,29 @@ def arange(op: Builder, size: Size, kind: ir.DataType = ir.DataType.INT64) -> Va
 
 def is_arange(op: Builder, value: Value, size: Size) -> bool:
     """Whether a vector is known to be 0, 1, ... size - 1."""
-    if dims(value) != (size,):
-        return False
-    if type(size) is int:
-        constant = value.const_value
-        return constant is not None and size <= _MOST_READ and bool((constant.numpy() == np.arange(size)).all())
+    return rank(value) == 1 and arange_axis(op, value, size) == 0
+
+
+def arange_axis(op: Builder, value: Value, size: Size) -> int | None:
+    """The axis along which a tensor is known to be 0, 1, ... size - 1, all others being of size 1."""
+    long = [axis for axis, length in enumerate(dims(value)) if length != 1]
+    if len(long) != 1 or dims(value)[long[0]] != size:
+        return None
+    if value.const_value is not None:
+        small = type(size) is int and size <= _MOST_READ
+        return long[0] if small and (value.const_value.numpy().reshape(-1) == np.arange(size)).all() else None
     node = value.producer()
-    if node is None or node.op_type != "Range":
-        return False
-    start, _, step = node.inputs
-    return start is not None and step is not None and op.content(start) == (0,) and op.content(step) == (1,)
+    if node is None:
+        return None
+    if node.op_type == "Range":
+        start, _, step = (op.content(item) if item is not None else None for item in node.inputs)
+        return long[0] if start == (0,) and step == (1,) else None
+    sources = [item for item in node.inputs if item is not None and (node.op_type != "Add" or not _is_zero(op, item))]
+    if node.op_type in ("Unsqueeze", "Squeeze", "Reshape", "Cast") or (node.op_type == "Add" and len(sources) == 1):
+        return long[0] if arange_axis(op, sources[0], size) is not None else None
+    return None
+
+
+def _is_zero(op: Builder, value: Value) -> bool:
+    content = op.content(value)
+    return content is not None and all(type(item) is int and item == 0 for item in content)

@@ -18,10 +18,11 @@ import onnx_ir as ir
 import torch
 from onnxscript import BuilderBase
 
-from aten_lowering.dtypes import from_torch
+from aten_lowering.dtypes import DEFAULT_DTYPES, as_dtype, from_torch
 from aten_lowering.equal_sizes import EqualSizes
 from aten_lowering.errors import LoweringError
 from aten_lowering.schemas import OpSchema, make_attribute, op_schema, type_variable
+from aten_lowering.size_nodes import SizeNodes, flattening
 from shape_inference import (
     Dim,
     InferenceError,
@@ -29,9 +30,7 @@ from shape_inference import (
     Size,
     TensorType,
     Type,
-    at_least,
     infer_call,
-    product,
     same,
     symbol,
 )
@@ -134,13 +133,11 @@ class Builder(BuilderBase):
         made = self._append(op_type, values, self._attributes(given, info), results, domain)
         return made[0] if outputs == 1 else made
 
-    def call_op(
-        self, op_type: str, args: Sequence[Any], kwargs: dict[str, Any], /, domain: str = "",
-        version: int | None = None, outputs: int | Sequence[str | ir.Value] = 1, name: str | None = None,
-    ) -> Any:  # fmt: skip
+    def call_op(self, op_type: str, args: Sequence[Any], kwargs: dict[str, Any], /, **options: Any) -> Any:
         """What `BuilderBase` calls; the same as `emit`."""
+        outputs = options.get("outputs", 1)
         count = outputs if isinstance(outputs, int) else len(outputs)
-        return self.emit(op_type, args, kwargs, outputs=count, domain=domain)
+        return self.emit(op_type, args, kwargs, outputs=count, domain=options.get("domain", ""))
 
     def _add_node(self, node: ir.Node) -> None:
         self.nodes.append(node)
@@ -205,11 +202,11 @@ class Builder(BuilderBase):
         if dtype is None and array.size == 0 and not isinstance(value, np.ndarray):
             dtype = ir.DataType.INT64  # an empty list is one of sizes
         if dtype is None:
-            dtype = _DEFAULT_DTYPES.get(array.dtype.kind) if not isinstance(value, np.ndarray) else None
+            dtype = DEFAULT_DTYPES.get(array.dtype.kind) if not isinstance(value, np.ndarray) else None
             dtype = dtype or ir.DataType.from_numpy(array.dtype)
         if array.size == 0 and not isinstance(value, np.ndarray):
             array = array.astype(np.int64)
-        array = _as_dtype(array, dtype)
+        array = as_dtype(array, dtype)
         key = (dtype, array.shape, array.tobytes())
         known = self.root.constants.get(key)
         if known is None:
@@ -331,7 +328,7 @@ class Builder(BuilderBase):
     def _compute(self, size: Dim) -> Value:
         source = self._sources.get(size)
         if source is None:
-            return size.lower(_Sizes(self))
+            return size.lower(SizeNodes(self))
         value, axis = source
         if axis is None:
             return self.reshape(value, [1])
@@ -356,7 +353,7 @@ class Builder(BuilderBase):
             if axis < len(old) and same(old[axis], target[axis]):
                 target[axis] = 0
         open_axes = [i for i, size in enumerate(target) if type(size) is not int]
-        if len(open_axes) > 1 and len(target) == 2 and (cut := _flattening(old, sizes)) is not None:
+        if len(open_axes) > 1 and len(target) == 2 and (cut := flattening(old, sizes)) is not None:
             return self.sized(self.Flatten(value, axis=cut), sizes)
         if len(open_axes) > 1 and (span := self._span(sizes, 0)) is not None and span[2] == len(sizes):
             target = list(sizes)
@@ -501,70 +498,8 @@ class Builder(BuilderBase):
         return make_attribute(name, value, kind)
 
 
-class _Sizes:
-    """Computes a symbolic size by ONNX nodes; every value has shape [1]."""
-
-    def __init__(self, op: Builder) -> None:
-        self.op = op
-
-    def constant(self, number: int) -> Value:
-        return self.op.constant([number])
-
-    def symbol(self, size: Dim) -> Value:
-        if not self.op.has_source(size):
-            raise LoweringError(f"{self.op.scope or 'model'}: the size {size} cannot be computed in this graph")
-        return self.op.size(size)
-
-    def add(self, a: Value, b: Value) -> Value:
-        return cast(Value, self.op.Add(a, b))
-
-    def sub(self, a: Value, b: Value) -> Value:
-        return cast(Value, self.op.Sub(a, b))
-
-    def mul(self, a: Value, b: Value) -> Value:
-        return cast(Value, self.op.Mul(a, b))
-
-    def floordiv(self, a: Value, b: Value) -> Value:
-        """ONNX divides toward zero, which is the same where what is divided cannot be negative."""
-        content = self.op.content(a)
-        if content is not None and at_least(content[0], 0):
-            return cast(Value, self.op.Div(a, b))
-        remainder = self.op.Mod(a, b)
-        return cast(Value, self.op.Div(self.op.Sub(a, remainder), b))
-
-    def mod(self, a: Value, b: Value) -> Value:
-        return cast(Value, self.op.Mod(a, b))
-
-    def min(self, a: Value, b: Value) -> Value:
-        return cast(Value, self.op.Min(a, b))
-
-    def max(self, a: Value, b: Value) -> Value:
-        return cast(Value, self.op.Max(a, b))
-
-
-def _flattening(old: Sequence[Size], sizes: Sequence[Size]) -> int | None:
-    """The axis at which Flatten cuts the old sizes into the two new ones, if there is one."""
-    cuts = range(len(old) + 1)
-    return next((a for a in cuts if same(product(old[:a]), sizes[0]) and same(product(old[a:]), sizes[1])), None)
-
-
-_DEFAULT_DTYPES = {
-    "i": ir.DataType.INT64, "u": ir.DataType.INT64, "f": ir.DataType.FLOAT, "b": ir.DataType.BOOL,
-}  # fmt: skip
 _FIXED = {
     "tensor(int64)": ir.DataType.INT64,
     "tensor(bool)": ir.DataType.BOOL,
     "tensor(float)": ir.DataType.FLOAT,
 }
-
-
-def _as_dtype(array: np.ndarray, dtype: ir.DataType) -> np.ndarray:
-    """The array as an element type; Python numbers outside of it wrap as they do in torch."""
-    wanted = dtype.numpy()
-    if array.dtype == wanted:
-        return np.ascontiguousarray(array).reshape(array.shape)
-    if np.issubdtype(wanted, np.floating) or array.dtype.kind != "f":
-        with np.errstate(over="ignore"):
-            return array.astype(wanted)
-    with np.errstate(invalid="ignore"):
-        return np.clip(np.nan_to_num(array), -(2.0**63), 2.0**63 - 1024).astype(np.int64).astype(wanted)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 import torch
 
-__all__ = ["FLOATS", "INTEGERS", "UNSIGNED", "from_torch", "is_float", "is_integer", "torch_promotion"]
+__all__ = [
+    "DEFAULT_DTYPES",
+    "FLOATS",
+    "INTEGERS",
+    "UNSIGNED",
+    "as_dtype",
+    "from_torch",
+    "is_float",
+    "is_integer",
+    "torch_promotion",
+]
 
 _FROM_TORCH: dict[torch.dtype, ir.DataType] = {
     torch.float32: ir.DataType.FLOAT,
@@ -62,3 +73,21 @@ def torch_promotion(first: ir.DataType, second: ir.DataType) -> ir.DataType:
     if first == second:
         return first
     return _FROM_TORCH[torch.promote_types(_TO_TORCH[first], _TO_TORCH[second])]
+
+
+# What a Python number becomes, by numpy's kind of it.
+DEFAULT_DTYPES = {
+    "i": ir.DataType.INT64, "u": ir.DataType.INT64, "f": ir.DataType.FLOAT, "b": ir.DataType.BOOL,
+}  # fmt: skip
+
+
+def as_dtype(array: np.ndarray, dtype: ir.DataType) -> np.ndarray:
+    """The array as an element type; Python numbers outside of it wrap as they do in torch."""
+    wanted = dtype.numpy()
+    if array.dtype == wanted:
+        return np.ascontiguousarray(array).reshape(array.shape)
+    if np.issubdtype(wanted, np.floating) or array.dtype.kind != "f":
+        with np.errstate(over="ignore"):
+            return array.astype(wanted)
+    with np.errstate(invalid="ignore"):
+        return np.clip(np.nan_to_num(array), -(2.0**63), 2.0**63 - 1024).astype(np.int64).astype(wanted)

@@ -12,11 +12,11 @@ import onnx_ir as ir
 
 from aten_lowering.builder import Builder, Value, dims, dtype
 from aten_lowering.dtypes import is_float
-from shape_inference import TensorType
+from shape_inference import Dim, TensorType
 
 __all__ = [
-    "any_of", "boolean", "broadcast", "computed_in", "floating", "inverse_tangent", "is_negative", "pointwise",
-    "polynomial", "repeat_while", "truncated", "weighted_sum", "where", "wide",
+    "any_of", "boolean", "broadcast", "computed_in", "floating", "inverse_tangent", "is_negative", "numbers_in",
+    "pointwise", "polynomial", "repeat_while", "truncated", "weighted_sum", "where", "wide",
 ]  # fmt: skip
 
 _DOUBLE, _FLOAT = ir.DataType.DOUBLE, ir.DataType.FLOAT
@@ -26,7 +26,10 @@ _SHORT = frozenset({_I16, _U16})
 # What onnxruntime 1.31 has no CPU kernel for, and does not cast by itself.
 _NO_KERNEL: dict[str, frozenset[ir.DataType]] = {
     **dict.fromkeys(
-        ("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Erf", "Gelu", "Sinh", "Swish", "Tan"),
+        (
+            "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish",
+            "LeakyRelu", "Mish", "Selu", "Sinh", "Softplus", "Softsign", "Swish", "Tan", "ThresholdedRelu",
+        ),
         frozenset({_DOUBLE}),
     ),
     **dict.fromkeys(("Clip", "Max", "Min", "Relu"), _SHORT),
@@ -34,16 +37,8 @@ _NO_KERNEL: dict[str, frozenset[ir.DataType]] = {
     "NonZero": frozenset({_DOUBLE, ir.DataType.INT8, _I16, _U16, ir.DataType.UINT32, _U64}),
     "BitShift": frozenset({_U16}),
     "Pow": frozenset({ir.DataType.INT8, _I16, ir.DataType.UINT8, _U16, ir.DataType.UINT32, _U64}),
-}
-# Kernels that opset 22 lost: it brought bfloat16 into the schemas, and onnxruntime followed for float32 alone.
-_LOST_AT_22: dict[str, frozenset[ir.DataType]] = {
-    **dict.fromkeys(
-        ("Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish", "Selu", "Softplus", "Softsign", "ThresholdedRelu"),
-        frozenset({_DOUBLE}),
-    ),
-    "PRelu": frozenset({_DOUBLE, ir.DataType.INT32, ir.DataType.INT64, ir.DataType.UINT32}),
-    "Relu": frozenset({ir.DataType.INT64}),
-}
+    "PRelu": frozenset({_DOUBLE, ir.DataType.INT32, ir.DataType.INT64, ir.DataType.UINT32, _U64}),
+}  # fmt: skip
 _SUBSTITUTES = {
     _DOUBLE: _FLOAT,
     ir.DataType.FLOAT16: _FLOAT,
@@ -81,8 +76,6 @@ def computed_in(op: Builder, op_type: str, kind: ir.DataType) -> ir.DataType:
 @functools.cache
 def _computed_in(op_type: str, kind: ir.DataType, version: int) -> ir.DataType:
     lacking = _NO_KERNEL.get(op_type, frozenset())
-    if version >= 22:
-        lacking |= _LOST_AT_22.get(op_type, frozenset())
     while kind not in _admitted(op_type, version) or kind in lacking:
         kind = _SUBSTITUTES[kind]
     return kind
@@ -105,6 +98,14 @@ def floating(op: Builder, value: Value) -> Value:
 def wide(op: Builder, value: Value) -> Value:
     """The value as doubles."""
     return op.cast(value, _DOUBLE)
+
+
+def numbers_in(op: Builder, value: Value) -> tuple[float, ...] | None:
+    """The numbers of a small constant; None where it is none, or holds a symbolic size."""
+    content = op.content(value)
+    if content is None or any(isinstance(item, Dim) for item in content):
+        return None
+    return tuple(float(item) for item in content)
 
 
 def boolean(op: Builder, value: Value) -> Value:
@@ -183,8 +184,12 @@ def repeat_while(
 
 
 def any_of(op: Builder, condition: Value) -> Value:
-    """Whether a condition holds anywhere, as a bool of rank 0."""
-    return op.cast(op.ReduceMax(op.cast(op.Reshape(condition, [-1]), ir.DataType.INT32), keepdims=0), ir.DataType.BOOL)
+    """Whether a condition holds anywhere, as a bool of rank 0.
+
+    A sum, not a maximum: of nothing, that would be the lowest number, and true.
+    """
+    count = op.ReduceSum(op.cast(op.Reshape(boolean(op, condition), [-1]), ir.DataType.INT32), keepdims=0)
+    return op.cast(count, ir.DataType.BOOL)
 
 
 def broadcast(op: Builder, a: Value, b: Value) -> tuple[Value, Value]:

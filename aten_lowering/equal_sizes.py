@@ -144,7 +144,7 @@ class _Points:
         low = dim.minimum or 0
         high = dim.maximum if dim.maximum is not None else max(_LARGEST, 2 * low)
         draw = random.Random(str(dim))
-        small = [low + draw.randrange(_SMALL) for _ in range(_SMALL)]
+        small = draw.sample(range(low, low + _SMALL), _SMALL)
         # One in each range of magnitudes, so that a limit in a minimum or maximum lies between some of them.
         parts = [(i + draw.random()) / _RANDOM for i in range(_RANDOM)]
         draw.shuffle(parts)

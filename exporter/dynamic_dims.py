@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -116,16 +116,21 @@ def with_formulas(dims: Dims, leaves: Sequence[Any]) -> Dims:
 
 
 def with_sums(dims: Dims, leaves: Sequence[Any]) -> Dims:
-    """The dims, those that are the sum of two others in the example taken for that sum everywhere."""
-    sizes = {name: size for name, size in example_sizes(dims, leaves).items() if size}
-    free = {name for row in dims for dim in row.values() if dim.formula is None for name in [dim.name]}
+    """The dims, those that are the sum of two others in the example taken for that sum everywhere.
+
+    A first axis, which counts examples, takes no part.
+    """
+    free = {dim.name for row in dims for axis, dim in row.items() if axis and dim.formula is None}
+    free -= {row[0].name for row in dims if 0 in row}
+    sizes = {name: size for name, size in example_sizes(dims, leaves).items() if size and name in free}
     found: dict[str, Dim] = {}
-    for name in sizes.keys() & free:
-        for first, second in itertools.combinations(sizes, 2):
-            others = {first, second}
-            if sizes[first] + sizes[second] == sizes[name] and others <= free - found.keys() - {name}:
-                found[name] = symbol(first, minimum=0) + symbol(second, minimum=0)  # type: ignore[assignment]  # a sum of symbols
-                break
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        used = {symbol for formula in found.values() for symbol in formula.free_symbols()}
+        pairs = itertools.combinations([other for other in sizes if other not in found and other != name], 2)
+        pair = next((p for p in pairs if sum(sizes[other] for other in p) == sizes[name]), None)
+        if pair is not None and name not in used:
+            total = symbol(pair[0], minimum=0) + symbol(pair[1], minimum=0)
+            found[name] = cast(Dim, total)
     return _replaced(dims, found)
 
 

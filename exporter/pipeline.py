@@ -11,7 +11,7 @@ import torch
 from aten_lowering import Builder, RuleRegistry, registry
 from aten_lowering.errors import OpsetError
 from exporter.capture import capture_model
-from exporter.capture.decisions import constraints_of
+from exporter.capture.decisions import constraints_of, value_constraints
 from exporter.capture.graph import CapturedGraph
 from exporter.errors import InputError
 from exporter.optimization import optimize
@@ -97,7 +97,7 @@ def translate(
     results = translator.translate(captured, inputs)
     captured.constraints = constraints_of(
         captured.decisions, signature.sample_sizes, signature.symbols(), translator.size_of
-    )
+    ) + value_constraints(signature.fixed_examples())
     names = [*signature.output_names, *captured.mutations]
     outputs = name_outputs(op, results[: len(signature.output_names)], names, inputs)
     graph = ir.Graph(

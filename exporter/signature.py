@@ -137,6 +137,11 @@ class Signature:
             shape[axis] = symbols[dim.name] if dim.formula is None else dim.formula.substitute(symbols)
         return shape
 
+    def fixed_examples(self) -> dict[str, torch.Tensor]:
+        """Name of each input whose values are part of the model -> the example."""
+        leaves = dict(zip(self.input_names, self.leaves, strict=True))
+        return {name: leaves[name] for name in sorted(self.fixed_values)}
+
     def fix(self, names: Collection[str]) -> None:
         """Make dims static, at the sizes of the example."""
         self._make_static(set(names))

@@ -86,10 +86,10 @@ def make(terms: Terms) -> Size:
 
 
 def _balanced(terms: Terms) -> Terms:
-    """Write a sum of halves in its shortest way, by p = p // 2 + (p + 1) // 2.
+    """Write a sum of halves in its shortest way, by p // j = p // 2j + (p + j) // 2j.
 
-    Of all a*p + b*(p // 2) + c*((p + 1) // 2) that are equal, it is the one where the median of
-    a, -b and -c is 0: so `h + h % 2` is 2*((h + 1) // 2), and `h // 2 + (h + 1) // 2` is h.
+    Of all a*(p // j) + b*(p // 2j) + c*((p + j) // 2j) that are equal it is the one where the
+    median of a, -b and -c is 0: so `h + h % 2` is 2*((h + 1) // 2), and `h // 2 + (h + 1) // 2` is h.
     """
     for _ in range(MAX_TERMS):
         for monomial in terms:
@@ -105,24 +105,26 @@ def _balanced(terms: Terms) -> Terms:
 def _balancing(terms: Terms, monomial: Monomial) -> Terms | None:
     """What to add to a sum to balance the halves in one of its monomials: a multiple of 0."""
     for place, atom in enumerate(monomial):
-        if atom.kind != "floordiv" or atom.args[1] != 2:
+        if atom.kind != "floordiv" or len(terms) == 1:
             continue
-        above = atom.args[0]
-        constant = terms_of(above).get((), 0)
-        whole, others = above - constant, monomial[:place] + monomial[place + 1 :]
-        low, high = (times(others, (_half(whole + rest),)) for rest in (0, 1))
-        a = terms.get(times(others, leading(terms_of(whole))), 0)
+        above, below = atom.args
+        if not isinstance(below, int) or below % 2:
+            continue
+        half = below // 2
+        if terms_of(above).get((), 0) >= half:
+            above = above - half
+        whole = terms_of(above // half)
+        pivot = leading(whole)
+        if whole[pivot] != 1:
+            continue
+        others = monomial[:place] + monomial[place + 1 :]
+        low, high = (times(others, (_division_atom(above + rest, below),)) for rest in (0, half))
+        a = terms.get(times(others, pivot), 0)
         count = sorted((a, -terms.get(low, 0), -terms.get(high, 0)))[1]
         if count:
-            wholes = {times(others, part): -count * factor for part, factor in terms_of(whole).items()}
+            wholes = {times(others, part): -count * factor for part, factor in whole.items()}
             return add(add(wholes, {low: count}), {high: count})
     return None
-
-
-def _half(size: Size) -> Atom:
-    """The atom size // 2, whose factors are all 1 or -1."""
-    key = ("floordiv", _key(size), 2)
-    return _atoms.get(key) or _division_atom(size, 2)
 
 
 def dim_of(atom: Atom) -> Dim:
@@ -205,11 +207,13 @@ def _rest_by_number(a: Size, k: int) -> Size:
     if shared > 1:
         inside = make({m: factor // shared for m, factor in a._terms.items() if factor // shared})
         return inside if k == shared else _rest_by_number(inside, k // shared)
-    for monomial, factor in a._terms.items():
-        if factor == 1 and len(monomial) == 1 and monomial[0].kind == "floordiv":
-            above, below = monomial[0].args
-            if isinstance(below, int):
-                return (above + (a - dim_of(monomial[0])) * below) // (k * below)
+    divisions = [(m, factor) for m, factor in a._terms.items() if any(atom.kind == "floordiv" for atom in m)]
+    # One division alone: with a second one the new sum could hold as deep a division again.
+    if len(divisions) == 1 and divisions[0][1] == 1 and len(divisions[0][0]) == 1:
+        atom = divisions[0][0][0]
+        above, below = atom.args
+        if isinstance(below, int):
+            return (above + (a - dim_of(atom)) * below) // (k * below)
     low, high = a.minimum, a.maximum
     if low is not None and high is not None and low // k == high // k:
         return low // k

@@ -29,6 +29,10 @@ def _detection() -> list[torch.Tensor]:
     return [_boxes(), torch.rand(20)]
 
 
+def _best(scores: torch.Tensor, count: int) -> torch.Tensor:
+    return scores.topk(min(count, scores.shape[0])).values
+
+
 def _image(channels: int = 3) -> Callable[[], list[torch.Tensor]]:
     return lambda: [torch.randn(2, channels, 12, 14), _regions()]
 
@@ -62,6 +66,10 @@ CASES = [
     Case("nms_none", lambda boxes, scores: ops.nms(boxes[scores > 2], scores[scores > 2], 0.3), _detection,
          dynamic=False),
     Case("batched_nms", lambda boxes, scores: ops.batched_nms(boxes, scores, (scores * 3).long(), 0.3), _detection,
+         dynamic=False),
+    Case("best_of_few", lambda boxes, scores: _best(scores[ops.nms(boxes, scores, 0.1)], 300), _detection,
+         dynamic=False),
+    Case("best_of_many", lambda boxes, scores: _best(scores[ops.nms(boxes, scores, 0.1)], 3), _detection,
          dynamic=False),
     Case("roi_align", _roi(ops.roi_align, output_size=(3, 4), spatial_scale=0.8, sampling_ratio=2, aligned=True),
          _image(), ops="Slice Gather Cast RoiAlign", fixed=(0, 1)),

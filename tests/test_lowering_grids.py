@@ -61,6 +61,8 @@ CASES = [
     Case("affine_grid", _affine(2, 3, 4, 5), lambda: [torch.randn(2, 2, 3)], ops="Transpose MatMul Reshape",
          dynamic=False),
     Case("affine_grid_corners", _affine(2, 3, 1, 5, align=True), lambda: [torch.randn(2, 2, 3)], dynamic=False),
+    Case("affine_grid_corners_opset_20", _affine(2, 3, 1, 5, align=True), lambda: [torch.randn(2, 2, 3)],
+         opset_version=20, dynamic=False),
     Case("affine_grid_volume", _affine(2, 3, 3, 4, 5), lambda: [torch.randn(2, 3, 4)], dynamic=False),
     Case("affine_grid_opset_20", _affine(2, 3, 4, 5), lambda: [torch.randn(2, 2, 3)], ops="AffineGrid",
          opset_version=20, dynamic=False),

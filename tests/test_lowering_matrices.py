@@ -77,6 +77,7 @@ SUMS = [
     Case("addmm factors", lambda *t: torch.addmm(*t, beta=0.5, alpha=-2), _r(*_ADDMM), ops="Gemm"),
     Case("addmm beta 0", lambda a, *t: torch.addmm(a / 0, *t, beta=0), _r(*_ADDMM)),
     Case("addmm double", lambda *t: torch.addmm(*t, beta=0.1, alpha=0.7), _r(*_ADDMM, dtype=torch.float64)),
+    Case("addmm over nothing", lambda *t: torch.addmm(*t, beta=0.2), _r((2, 4), (2, 0), (0, 4)), dynamic=False),
     Case("addmm int64", lambda *t: torch.addmm(*t, beta=2, alpha=3), _r(*_ADDMM, dtype=torch.int64)),
     Case("addmm int8", torch.addmm, _r(*_ADDMM, dtype=torch.int8)),
     Case("addmm relu", lambda *t: torch._addmm_activation(*t), _r((4,), *_ADDMM[1:]), ops="Gemm Relu"),

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from tests.lowering import Case, cases, check
+from exporter import export
+from tests.lowering import Case, cases, check, compare, session_of
 
 _LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -140,3 +141,21 @@ def test_opsets(opset_version: int) -> None:
     for case in CASES:
         if case.name in ("lstm_projected", "gru_packed", "lstm_batch_first"):
             check(replace(case, opset_version=opset_version, ops=None))
+
+
+@pytest.mark.parametrize("kind", _LAYERS)
+@pytest.mark.parametrize("sorted_", [True, False])
+def test_packed_at_other_sizes(kind: str, sorted_: bool) -> None:
+    """Other lengths, another batch and another time than the example's, with all of time in use or not."""
+    call = _packed(_layer(kind, bidirectional=True), enforce_sorted=sorted_)
+    shapes = ({0: "time", 1: "batch"}, {0: "batch"})
+    session = session_of(export(call, tuple(_FALLING()), dynamic_shapes=shapes))
+    for lengths, steps in (([5, 3, 2], 5), ([7, 7, 6, 1], 7), ([3, 2], 6), ([4], 4)):
+        compare(session, call, _sequences(*lengths, steps=steps)())
+
+
+def test_packed_of_known_lengths() -> None:
+    """Lengths that are written in the model give static sizes."""
+    lengths = torch.tensor([5, 3, 2])
+    call = _packed(_layer("lstm"))
+    check(Case("known_lengths", lambda x: call(x, lengths), _x(5, 3, 3), fixed=(1, 2)))

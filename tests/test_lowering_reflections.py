@@ -48,11 +48,6 @@ CASES = [
     Case("ormqr right", lambda *t: torch.ormqr(*t, left=False), _reflections((5, 3), (4, 5)), dynamic=False),
     Case("ormqr right turned", lambda *t: torch.ormqr(*t, left=False, transpose=True), _reflections((5, 3), (4, 5)),
          dynamic=False),
-    Case("lstsq tall", linalg.lstsq, _r((2, 6, 3), (2, 6, 2)), dynamic=False),
-    Case("lstsq square", linalg.lstsq, _r((3, 3), (3, 2)), dynamic=False),
-    Case("lstsq wide", linalg.lstsq, _r((3, 6), (3, 2)), dynamic=False),
-    Case("lstsq vectors", lambda a, b: linalg.lstsq(a, b).solution, _r((2, 6, 3), (2, 6)), dynamic=False),
-    Case("lstsq gels", lambda a, b: linalg.lstsq(a, b, driver="gels"), _r((2, 6, 3), (2, 6, 2)), dynamic=False),
     Case("orthogonal", _orthogonal, _r((6, 3))),
 ]  # fmt: skip
 

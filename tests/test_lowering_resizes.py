@@ -70,6 +70,8 @@ CASES = [
     Case("antialias_float64", _resize("bicubic", size=(5, 12), antialias=True), _DOUBLES, fixed=(2, 3)),
     Case("antialias_lanczos", lambda x: aten._upsample_lanczos2d_aa.vec(x, [5, 12], False, None), _IMAGE,
          fixed=(2, 3)),
+    Case("antialias_opset_17", _resize("bilinear", size=(5, 12), antialias=True), _IMAGE, opset_version=17,
+         dynamic=False),
     Case("nearest1d.default", lambda x: aten.upsample_nearest1d.default(x, [20]), _LINE),
     Case("nearest2d.default", lambda x: aten.upsample_nearest2d.default(x, [18, 12], 2.0, 1.5), _IMAGE, fixed=(2, 3)),
     Case("nearest3d.default", lambda x: aten.upsample_nearest3d.default(x, [10, 12, 14]), _VOLUME),

@@ -55,6 +55,8 @@ CASES = [
     Case(
         "svdvals dynamic", lambda x: linalg.svdvals(x @ x.mT + torch.eye(x.shape[0])), _r((3, 8), dtype=torch.float32)
     ),
+    Case("svdvals of any", linalg.svdvals, _r((3, 5))),
+    Case("pinv of any", linalg.pinv, _r((5, 3), dtype=torch.float32), dynamic=False),
     Case("svd", _rebuilt, _r((2, 5, 4)), dynamic=False),
     Case("svd wide", _rebuilt, _r((3, 6)), dynamic=False),
     Case("svd full", _full, _r((2, 5, 3)), dynamic=False),

@@ -176,14 +176,53 @@ LLAVA = {
 }
 
 ROWS = (
-    Row("modernbert, rows fully masked by its window", "ModernBertForMaskedLM", {**SMALL, "pad_token_id": 0, "local_attention": 4}, _masked_tokens),  # fmt: skip
-    Row("xlm, which asserts values", "XLMWithLMHeadModel", {"n_words": 60, "emb_dim": 32, "n_layers": 2, "n_heads": 4}, _masked_tokens, config_class="XLMConfig"),  # fmt: skip
+    Row(
+        "modernbert, rows fully masked by its window",
+        "ModernBertForMaskedLM",
+        {**SMALL, "pad_token_id": 0, "local_attention": 4},
+        _masked_tokens,
+    ),
+    Row(
+        "xlm, which asserts values",
+        "XLMWithLMHeadModel",
+        {"n_words": 60, "emb_dim": 32, "n_layers": 2, "n_heads": 4},
+        _masked_tokens,
+        config_class="XLMConfig",
+    ),
     Row("falcon, square weights transposed", "FalconForCausalLM", {**SMALL, "num_attention_heads": 4}, _left_padded),
-    Row("llama 4, complex rotary", "Llama4ForCausalLM", {**EXPERTS, "intermediate_size_mlp": 48, "pad_token_id": 0}, _left_padded, config_class="Llama4TextConfig"),  # fmt: skip
+    Row(
+        "llama 4, complex rotary",
+        "Llama4ForCausalLM",
+        {**EXPERTS, "intermediate_size_mlp": 48, "pad_token_id": 0},
+        _left_padded,
+        config_class="Llama4TextConfig",
+    ),
     Row("mixtral, experts and cache", "MixtralForCausalLM", EXPERTS, _with_cache),
-    Row("gemma 2, sliding and full cache", "Gemma2ForCausalLM", {**GROUPED, "sliding_window": 9, "pad_token_id": 0}, _with_cache),  # fmt: skip
-    Row("opt, cache", "OPTForCausalLM", {"vocab_size": 60, "hidden_size": 32, "word_embed_proj_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "ffn_dim": 48}, _with_cache),  # fmt: skip
-    Row("mamba, recurrent states", "MambaForCausalLM", {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}, _states),  # fmt: skip
+    Row(
+        "gemma 2, sliding and full cache",
+        "Gemma2ForCausalLM",
+        {**GROUPED, "sliding_window": 9, "pad_token_id": 0},
+        _with_cache,
+    ),
+    Row(
+        "opt, cache",
+        "OPTForCausalLM",
+        {
+            "vocab_size": 60,
+            "hidden_size": 32,
+            "word_embed_proj_dim": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "ffn_dim": 48,
+        },
+        _with_cache,
+    ),
+    Row(
+        "mamba, recurrent states",
+        "MambaForCausalLM",
+        {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8},
+        _states,
+    ),
     Row("bart, two caches out", "BartForConditionalGeneration", PAIR, _pair),
     Row("swin, views of attention", "SwinForImageClassification", SWIN, _pictures(32)),
     Row("rt-detr, len() of a batch", "RTDetrForObjectDetection", DETECTOR, _pictures(64)),

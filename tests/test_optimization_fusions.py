@@ -242,7 +242,7 @@ BATCH_NORM = {
         "Conv",
     ),
     "2 huge number": (
-        """g (float[N,3,8] x, float[4,3,3] w) => (float[N,4,6] y) <float s = {3e38}>
+        """g (float[N,3,8] x, float[4,3,3] w) => (float[N,4,6] y) <float s = {3e30}>
            { a = Conv(x, w)\n y = Mul(s, a) }""",
         "Conv Mul",
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import onnx_ir as ir
@@ -13,6 +14,8 @@ from aten_lowering.dtypes import is_float, is_integer
 from aten_lowering.elementwise import pointwise, where
 from aten_lowering.promotion import Operand, as_value
 from aten_lowering.registry import lowers
+from aten_lowering.rules.error_functions import erf
+from aten_lowering.rules.functions import exponential_less_one, softplus_of
 
 aten = torch.ops.aten
 
@@ -29,11 +32,37 @@ def _pointwise(overload: Any, op_type: str) -> None:
     @lowers(overload)
     def rule(op: Builder, self: Value) -> Value:
         x = self if is_float(dtype(self)) else op.cast(self, ir.DataType.FLOAT)
-        return pointwise(op, op_type, x)
+        return _activated(op, op_type, x)
 
 
 for _overload, _op_type in POINTWISE.items():
     _pointwise(_overload, _op_type)
+
+
+def _activated(op: Builder, op_type: str, x: Value, **attributes: float) -> Value:
+    """One ONNX op; of doubles, for which there is no kernel, what it stands for."""
+    if x.dtype == ir.DataType.DOUBLE and op_type in _OF_DOUBLES:
+        return _OF_DOUBLES[op_type](op, x, **attributes)
+    return pointwise(op, op_type, x, **attributes)
+
+
+def _elu_of_doubles(op: Builder, x: Value, alpha: float = 1.0) -> Value:
+    below = op.Mul(exponential_less_one(op, op.Min(x, 0)), alpha)
+    return op.Where(op.Greater(x, 0), x, below)
+
+
+def _hard_sigmoid_of_doubles(op: Builder, x: Value, alpha: float = 1 / 6, beta: float = 0.5) -> Value:
+    return op.Clip(op.Add(op.Mul(x, alpha), beta), 0, 1)
+
+
+_OF_DOUBLES: dict[str, Callable[..., Value]] = {
+    "Elu": _elu_of_doubles,
+    "HardSigmoid": _hard_sigmoid_of_doubles,
+    "HardSwish": lambda op, x: op.Mul(x, _hard_sigmoid_of_doubles(op, x)),
+    "LeakyRelu": lambda op, x, alpha: op.Where(op.Less(x, 0), op.Mul(x, alpha), x),
+    "Mish": lambda op, x: op.Mul(x, op.Tanh(softplus_of(op, x))),
+    "Selu": lambda op, x: op.Mul(_elu_of_doubles(op, x, 1.6732632423543772), 1.0507009873554805),
+}
 
 
 def _number(op: Builder, number: Operand, like: Value) -> Value:
@@ -73,7 +102,7 @@ def gelu(op: Builder, self: Value, approximate: str) -> Value:
     if approximate == "tanh":
         inner = op.Mul(op.Add(self, op.Mul(op.Pow(self, 3), 0.044715)), math.sqrt(2 / math.pi))
         return op.Mul(op.Mul(self, 0.5), op.Add(op.Tanh(inner), 1))
-    error = pointwise(op, "Erf", op.Div(self, math.sqrt(2)))
+    error = erf(op, op.Div(self, math.sqrt(2)))
     return op.Mul(op.Mul(self, op.Add(error, 1)), 0.5)
 
 
@@ -87,22 +116,22 @@ def silu(op: Builder, self: Value) -> Value:
 def mish(op: Builder, self: Value) -> Value:
     """[*S] -> [*S], x tanh(softplus(x))."""
     if op.opset_version >= 18:
-        return pointwise(op, "Mish", self)
-    return op.Mul(self, op.Tanh(pointwise(op, "Softplus", self)))
+        return _activated(op, "Mish", self)
+    return op.Mul(self, op.Tanh(softplus_of(op, self)))
 
 
 @lowers(aten.hardsigmoid.default)
 def hardsigmoid(op: Builder, self: Value) -> Value:
     """[*S] -> [*S], min(max(x / 6 + 1 / 2, 0), 1)."""
-    return pointwise(op, "HardSigmoid", self, alpha=1 / 6, beta=0.5)
+    return _activated(op, "HardSigmoid", self, alpha=1 / 6, beta=0.5)
 
 
 @lowers(aten.elu.default)
 def elu(op: Builder, self: Value, alpha: Operand, scale: Operand, input_scale: Operand) -> Value:
     """[*S] -> [*S], scale (x > 0 ? x : alpha (exp(input_scale x) - 1))."""
     if scale == 1 and input_scale == 1 and isinstance(alpha, (int, float)):
-        return pointwise(op, "Elu", self, alpha=float(alpha))
-    grown = pointwise(op, "Elu", op.Mul(self, _number(op, input_scale, self)))
+        return _activated(op, "Elu", self, alpha=float(alpha))
+    grown = _activated(op, "Elu", op.Mul(self, _number(op, input_scale, self)))
     below = op.Mul(grown, _number(op, alpha, self))
     return op.Mul(op.Where(op.Greater(self, 0), self, below), _number(op, scale, self))
 
@@ -111,18 +140,18 @@ def elu(op: Builder, self: Value, alpha: Operand, scale: Operand, input_scale: O
 def celu(op: Builder, self: Value, alpha: Operand) -> Value:
     """[*S] -> [*S], x > 0 ? x : alpha (exp(x / alpha) - 1)."""
     if alpha == 1:
-        return pointwise(op, "Elu", self)
+        return _activated(op, "Elu", self)
     if dtype(self) == ir.DataType.FLOAT and isinstance(alpha, (int, float)):
         return op.Celu(self, alpha=float(alpha))
     factor = _number(op, alpha, self)
-    return op.Where(op.Greater(self, 0), self, op.Mul(pointwise(op, "Elu", op.Div(self, factor)), factor))
+    return op.Where(op.Greater(self, 0), self, op.Mul(_activated(op, "Elu", op.Div(self, factor)), factor))
 
 
 @lowers(aten.leaky_relu.default)
 def leaky_relu(op: Builder, self: Value, negative_slope: Operand) -> Value:
     """[*S] -> [*S], x > 0 ? x : slope x."""
     if isinstance(negative_slope, (int, float)):
-        return pointwise(op, "LeakyRelu", self, alpha=float(negative_slope))
+        return _activated(op, "LeakyRelu", self, alpha=float(negative_slope))
     return op.Where(op.Greater(self, 0), self, op.Mul(self, _number(op, negative_slope, self)))
 
 
@@ -133,6 +162,8 @@ def prelu(op: Builder, self: Value, weight: Value) -> Value:
         weight = op.unsqueeze(weight, range(1, rank(self) - 1))
     elif rank(weight) == 1 and rank(self) == 0:
         weight = op.squeeze(weight, [0])
+    if self.dtype == ir.DataType.DOUBLE:
+        return op.Where(op.Less(self, 0), op.Mul(self, weight), self)
     return pointwise(op, "PRelu", self, weight)
 
 
@@ -143,7 +174,7 @@ def rrelu(op: Builder, self: Value, lower: Operand, upper: Operand, training: bo
     if training:
         slope = op.Add(low, op.Mul(op.RandomUniformLike(self), op.Sub(high, low)))
     elif isinstance(lower, (int, float)) and isinstance(upper, (int, float)):
-        return pointwise(op, "LeakyRelu", self, alpha=(lower + upper) / 2)
+        return _activated(op, "LeakyRelu", self, alpha=(lower + upper) / 2)
     else:
         slope = op.Div(op.Add(low, high), 2)
     return op.Where(op.Less(self, 0), op.Mul(self, slope), self)
@@ -153,7 +184,7 @@ def rrelu(op: Builder, self: Value, lower: Operand, upper: Operand, training: bo
 def softplus(op: Builder, self: Value, beta: Operand, threshold: Operand) -> Value:
     """[*S] -> [*S], log(1 + exp(beta x)) / beta; x itself where beta x is above the threshold."""
     scaled = self if beta == 1 else op.Mul(self, _number(op, beta, self))
-    result = pointwise(op, "Softplus", scaled)
+    result = softplus_of(op, scaled)
     if beta != 1:
         result = op.Div(result, _number(op, beta, self))
     if isinstance(threshold, (int, float)) and threshold >= 20:  # softplus(x) == x there, to the last bit
@@ -195,7 +226,7 @@ def glu(op: Builder, self: Value, dim: int) -> Value:
 @lowers(aten.log_sigmoid.default)
 def log_sigmoid(op: Builder, self: Value) -> Value:
     """[*S] -> [*S], log(sigmoid(x)) = -softplus(-x)."""
-    return op.Neg(pointwise(op, "Softplus", op.Neg(self)))
+    return op.Neg(softplus_of(op, op.Neg(self)))
 
 
 @lowers(aten.log_sigmoid_forward.default)

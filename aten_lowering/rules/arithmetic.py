@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import onnx_ir as ir
@@ -11,13 +10,13 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dtype
 from aten_lowering.dtypes import UNSIGNED, is_float
-from aten_lowering.elementwise import pointwise, truncated, where
+from aten_lowering.elementwise import numbers_in, pointwise, truncated, where
 from aten_lowering.promotion import Operand, float_type, promoted, result_type, standing_for
 from aten_lowering.registry import lowers
 
 aten = torch.ops.aten
 
-_BOOL, _INT64 = ir.DataType.BOOL, ir.DataType.INT64
+_BOOL = ir.DataType.BOOL
 
 # Two operands of one promoted dtype: the op, and the one for bool.
 BINARY: dict[Any, tuple[str, str]] = {
@@ -56,43 +55,43 @@ def mul_scalar(op: Builder, self: Value, other: Operand) -> Value:
 def add(op: Builder, self: Operand, other: Operand, alpha: Operand) -> Value:
     """[*A], [*B] -> broadcast, a + alpha b; of bools, a or b."""
     a, b = promoted(op, self, other)
-    return _sum(op, "Add", a, b, alpha)
+    return _sum(op, "Add", a, b, alpha=alpha)
 
 
 @lowers(aten.add.Scalar)
 def add_scalar(op: Builder, self: Value, other: Operand, alpha: Operand) -> Value:
     """[*S] -> [*S], x + alpha number."""
-    return _sum(op, "Add", *_with_number(op, self, other), alpha)
+    return _sum(op, "Add", *_with_number(op, self, other), alpha=alpha)
 
 
 @lowers(aten.sub.Tensor)
 def sub(op: Builder, self: Operand, other: Operand, alpha: Operand) -> Value:
     """[*A], [*B] -> broadcast, a - alpha b."""
     a, b = promoted(op, self, other)
-    return _sum(op, "Sub", a, b, alpha)
+    return _sum(op, "Sub", a, b, alpha=alpha)
 
 
 @lowers(aten.sub.Scalar)
 def sub_scalar(op: Builder, self: Value, other: Operand, alpha: Operand) -> Value:
     """[*S] -> [*S], x - alpha number."""
-    return _sum(op, "Sub", *_with_number(op, self, other), alpha)
+    return _sum(op, "Sub", *_with_number(op, self, other), alpha=alpha)
 
 
 @lowers(aten.rsub.Tensor)
 def rsub(op: Builder, self: Operand, other: Operand, alpha: Operand) -> Value:
     """[*A], [*B] -> broadcast, b - alpha a."""
     a, b = promoted(op, self, other)
-    return _sum(op, "Sub", b, a, alpha)
+    return _sum(op, "Sub", b, a, alpha=alpha)
 
 
 @lowers(aten.rsub.Scalar)
 def rsub_scalar(op: Builder, self: Value, other: Operand, alpha: Operand) -> Value:
     """[*S] -> [*S], number - alpha x."""
     a, b = _with_number(op, self, other)
-    return _sum(op, "Sub", b, a, alpha)
+    return _sum(op, "Sub", b, a, alpha=alpha)
 
 
-def _sum(op: Builder, op_type: str, a: Value, b: Value, alpha: Operand) -> Value:
+def _sum(op: Builder, op_type: str, a: Value, b: Value, *, alpha: Operand) -> Value:
     if a.dtype == _BOOL:
         return op.Or(a, op.And(b, bool(alpha)) if alpha is not True and alpha != 1 else b)
     if isinstance(alpha, Value) or alpha != 1:
@@ -118,7 +117,7 @@ def div_mode(op: Builder, self: Operand, other: Operand, rounding_mode: str | No
     """[*A], [*B] -> broadcast, a / b as it is, or rounded down or toward zero, where integers stay integers."""
     if rounding_mode is None:
         return div(op, self, other)
-    return _rounded_quotient(op, *promoted(op, self, other), rounding_mode)
+    return _rounded_quotient(op, *promoted(op, self, other), mode=rounding_mode)
 
 
 @lowers(aten.div.Scalar_mode)
@@ -126,27 +125,25 @@ def div_scalar_mode(op: Builder, self: Value, other: Operand, rounding_mode: str
     """[*S] -> [*S], x / number as it is, or rounded down or toward zero."""
     if rounding_mode is None:
         return div_scalar(op, self, other)
-    return _rounded_quotient(op, *_with_number(op, self, other), rounding_mode)
+    return _rounded_quotient(op, *_with_number(op, self, other), mode=rounding_mode)
 
 
 @lowers(aten.floor_divide.default)
 def floor_divide(op: Builder, self: Operand, other: Operand) -> Value:
     """[*A], [*B] -> broadcast, a / b rounded down."""
-    return _rounded_quotient(op, *promoted(op, self, other), "floor")
+    return _rounded_quotient(op, *promoted(op, self, other), mode="floor")
 
 
 @lowers(aten.floor_divide.Scalar)
 def floor_divide_scalar(op: Builder, self: Value, other: Operand) -> Value:
     """[*S] -> [*S], x / number rounded down."""
-    return _rounded_quotient(op, *_with_number(op, self, other), "floor")
+    return _rounded_quotient(op, *_with_number(op, self, other), mode="floor")
 
 
-def _rounded_quotient(op: Builder, a: Value, b: Value, mode: str) -> Value:
+def _rounded_quotient(op: Builder, a: Value, b: Value, *, mode: str) -> Value:
     """`a / b` rounded; ONNX's integer Div rounds toward zero, its Mod has the divisor's sign."""
     if is_float(dtype(a)):
         return truncated(op, op.Div(a, b)) if mode == "trunc" else _floor_of_quotient(op, a, b)
-    if a.dtype == _BOOL:
-        return op.cast(_rounded_quotient(op, op.cast(a, _INT64), op.cast(b, _INT64), mode), _BOOL)
     if mode == "trunc" or a.dtype in UNSIGNED:
         return op.Div(a, b)
     return op.Div(op.Sub(a, op.Mod(a, b)), b)
@@ -154,7 +151,7 @@ def _rounded_quotient(op: Builder, a: Value, b: Value, mode: str) -> Value:
 
 def _floor_of_quotient(op: Builder, a: Value, b: Value) -> Value:
     """`floor(a / b)` of the exact quotient, from the exact remainder: a rounded quotient may reach the next integer."""
-    known = op.content(b)
+    known = numbers_in(op, b)
     if known is not None and all(item and math.frexp(item)[0] in (0.5, -0.5) for item in known):
         return op.Floor(op.Div(a, b))
     remainder = op.Mod(a, b, fmod=1)
@@ -179,15 +176,13 @@ def remainder_scalar(op: Builder, self: Value, other: Operand) -> Value:
 
 def _remainder(op: Builder, a: Value, b: Value) -> Value:
     """Exact, as C's fmod is; that has the dividend's sign, so the divisor is added where the signs differ."""
-    if a.dtype == _BOOL:
-        return op.cast(op.Mod(op.cast(a, _INT64), op.cast(b, _INT64)), _BOOL)
     if not is_float(dtype(a)):
         return op.Mod(a, b)
     rest = op.Mod(a, b, fmod=1)
-    known = op.content(b)
-    if known is not None and min(known, default=1) > 0:  # type: ignore[type-var]  # numbers
+    known = numbers_in(op, b)
+    if known is not None and min(known, default=1) > 0:
         differs = op.Less(rest, 0)
-    elif known is not None and max(known) < 0:  # type: ignore[type-var]  # numbers
+    elif known is not None and max(known) < 0:
         differs = op.Greater(rest, 0)
     else:
         differs = op.Less(op.Mul(op.Sign(rest), op.Sign(b)), 0)
@@ -215,7 +210,7 @@ def neg(op: Builder, self: Value) -> Value:
 @lowers(aten.abs.default)
 def abs_value(op: Builder, self: Value) -> Value:
     """[*S] -> [*S], |x|."""
-    return self if self.dtype == _BOOL else op.Abs(self)
+    return op.Abs(self)
 
 
 @lowers(aten.sign.default, aten.sgn.default)
@@ -228,14 +223,14 @@ def sign(op: Builder, self: Value) -> Value:
 def addcmul(op: Builder, self: Value, tensor1: Value, tensor2: Value, value: Operand) -> Value:
     """[*A], [*B], [*C] -> broadcast, a + value b c."""
     a, b, c = promoted(op, self, tensor1, tensor2)
-    return _sum(op, "Add", a, op.Mul(b, c), value)
+    return _sum(op, "Add", a, op.Mul(b, c), alpha=value)
 
 
 @lowers(aten.addcdiv.default)
 def addcdiv(op: Builder, self: Value, tensor1: Value, tensor2: Value, value: Operand) -> Value:
     """[*A], [*B], [*C] -> broadcast, a + value b / c."""
     a, b, c = promoted(op, self, tensor1, tensor2)
-    return _sum(op, "Add", a, op.Div(b, c), value)
+    return _sum(op, "Add", a, op.Div(b, c), alpha=value)
 
 
 @lowers(aten.lerp.Tensor, aten.lerp.Scalar)

@@ -32,7 +32,7 @@ def _number(op: Builder, number: float) -> Value:
 
 
 def _asymptotic(order: int, count: int) -> list[float]:
-    """`a_k = (4 n^2 - 1) (4 n^2 - 9) … (4 n^2 - (2 k - 1)^2) / (k! 8^k)`, for k = 0, 1, …"""
+    """`a_k = (4 n^2 - 1) (4 n^2 - 9) … (4 n^2 - (2 k - 1)^2) / (k! 8^k)`, for k = 0, 1, …."""
     terms = [1.0]
     for k in range(1, count):
         terms.append(terms[-1] * (4 * order**2 - (2 * k - 1) ** 2) / (8 * k))

@@ -9,7 +9,7 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dtype, rank
 from aten_lowering.dtypes import is_float
-from aten_lowering.elementwise import boolean, is_negative, pointwise, where
+from aten_lowering.elementwise import boolean, is_negative, numbers_in, pointwise, where
 from aten_lowering.promotion import Operand, as_value, promoted, result_type, standing_for
 from aten_lowering.registry import lowers
 
@@ -81,7 +81,7 @@ def _unequal(op: Builder, a: Value, b: Value) -> Value:
     """Of numbers with 0: the truth of the number."""
     if a.dtype == _BOOL:
         return op.Xor(a, b)
-    if op.content(b) == (0,) and rank(b) == 0:
+    if numbers_in(op, b) == (0,) and rank(b) == 0:
         return boolean(op, a)
     return op.Not(op.Equal(a, b))
 
@@ -126,10 +126,7 @@ def bitwise_not(op: Builder, self: Value) -> Value:
 def left_shift(op: Builder, self: Operand, other: Operand) -> Value:
     """[*A], [*B] -> broadcast, a 2^b as the integer wraps; 0 where b is negative or as large as the width."""
     kind = result_type(self, other)
-    if is_float(kind):  # `__lshift__` takes floats
-        a, b = promoted(op, self, other, to=kind)
-        return op.Mul(a, op.Pow(op.constant(2.0, kind), b))
-    return op.cast(_shifted(op, *_shift_operands(op, self, other, kind), "LEFT", kind), kind)
+    return op.cast(_shifted(op, *_shift_operands(op, self, other, kind), direction="LEFT", kind=kind), kind)
 
 
 @lowers(
@@ -142,15 +139,12 @@ def right_shift(op: Builder, self: Operand, other: Operand) -> Value:
     A shift that is negative or as large as the width leaves the sign: -1 or 0.
     """
     kind = result_type(self, other)
-    if is_float(kind):  # `__rshift__` takes floats
-        a, b = promoted(op, self, other, to=kind)
-        return op.Div(a, op.Pow(op.constant(2.0, kind), b))
     a, b = _shift_operands(op, self, other, kind)
     if kind in _UNSIGNED:
-        return op.cast(_shifted(op, a, b, "RIGHT", kind), kind)
+        return op.cast(_shifted(op, a, b, direction="RIGHT", kind=kind), kind)
     below = op.Less(a, 0)
     # ~(~a >> b) == a >> b, and ~a is not negative where a is.
-    shifted = _shifted(op, op.Where(below, op.BitwiseNot(a), a), b, "RIGHT", kind)
+    shifted = _shifted(op, op.Where(below, op.BitwiseNot(a), a), b, direction="RIGHT", kind=kind)
     return op.cast(op.Where(below, op.BitwiseNot(shifted), shifted), kind)
 
 
@@ -164,12 +158,12 @@ def _shift_operands(op: Builder, self: Operand, other: Operand, kind: ir.DataTyp
     return promoted(op, self, other, to=wide)
 
 
-def _shifted(op: Builder, a: Value, b: Value, direction: str, kind: ir.DataType) -> Value:
+def _shifted(op: Builder, a: Value, b: Value, *, direction: str, kind: ir.DataType) -> Value:
     """A shift of the bits; the runtime shifts only unsigned ones, and by less than their width."""
     unsigned = {_INT32: ir.DataType.UINT32, _INT64: ir.DataType.UINT64}.get(dtype(a), dtype(a))
     width = kind.bitwidth
-    known = op.content(b)
-    if known is not None and all(0 <= item < width for item in known):  # type: ignore[operator]  # numbers
+    known = numbers_in(op, b)
+    if known is not None and all(0 <= item < width for item in known):
         return op.cast(op.BitShift(op.cast(a, unsigned), op.cast(b, unsigned), direction=direction), dtype(a))
     inside = op.Less(b, width) if b.dtype in _UNSIGNED else op.And(op.GreaterOrEqual(b, 0), op.Less(b, width))
     count = where(op, inside, b, op.constant(0, dtype(b)))

@@ -65,7 +65,8 @@ def filled(op: Builder, sizes: Sequence[Size], number: Operand, kind: ir.DataTyp
     """A tensor of one number: a constant where it is small, else one node."""
     value = as_value(op, number, kind)
     content = op.content(value)
-    if content is not None and all(type(size) is int for size in sizes):
+    known = content is not None and not isinstance(content[0], Dim)
+    if content is not None and known and all(type(size) is int for size in sizes):
         shape = [int(size) for size in sizes]  # type: ignore[arg-type]  # they are integers
         if math.prod(shape) <= _LARGEST_CONSTANT:
             return op.constant(np.full(shape, content[0], dtype=kind.numpy()), kind)
@@ -200,20 +201,18 @@ def _kind_of_number(number: Operand, dtype: torch.dtype | None) -> ir.DataType:
 
 @lowers(aten.arange.default)
 def arange(op: Builder, end: Operand, dtype: torch.dtype | None) -> Value:
-    """[ceil(end)], 0, 1, …"""
+    """[ceil(end)], 0, 1, … in steps of 1."""
     return arange_start_step(op, 0, end, 1, dtype)
 
 
 @lowers(aten.arange.start)
 def arange_start(op: Builder, start: Operand, end: Operand, dtype: torch.dtype | None) -> Value:
-    """[ceil(end - start)], start, start + 1, …"""
+    """[ceil(end - start)], start, start + 1, … in steps of 1."""
     return arange_start_step(op, start, end, 1, dtype)
 
 
 @lowers(aten.arange.start_step)
-def arange_start_step(
-    op: Builder, start: Operand, end: Operand, step: Operand, dtype: torch.dtype | None
-) -> Value:
+def arange_start_step(op: Builder, start: Operand, end: Operand, step: Operand, dtype: torch.dtype | None) -> Value:
     """[n], start + i step, for n = ceil((end - start) / step).
 
     Range would add up the rounding errors of a fractional step, so it counts in integers.
@@ -224,7 +223,7 @@ def arange_start_step(
         known = torch.arange(start, end, step, dtype=dtype)  # type: ignore[arg-type]  # they are numbers
         if known.numel() <= _LARGEST_CONSTANT or not all(float(number).is_integer() for number in numbers):  # type: ignore[arg-type]  # the same
             return op.constant(known.double().numpy() if is_float(kind) else known.numpy(), kind)
-    numbers = tuple(int(n) if isinstance(n, float) and n.is_integer() else n for n in numbers)
+    numbers = (_whole(start), _whole(end), _whole(step))
     if not any(map(_is_real, numbers)):
         return op.cast(op.Range(*(as_value(op, number, _INT64) for number in numbers)), kind)
     first, last, each = (as_value(op, number, _DOUBLE) for number in numbers)
@@ -280,3 +279,8 @@ def eye_m(op: Builder, n: Size, m: Size, dtype: torch.dtype | None) -> Value:
     kind = _default(dtype)
     used = kind if kind in (_FLOAT, _DOUBLE, ir.DataType.INT32, _INT64) else _FLOAT
     return op.cast(op.EyeLike(filled(op, [n, m], 0, used)), kind)
+
+
+def _whole(number: Operand) -> Operand:
+    """A float that is a whole number as that number."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number

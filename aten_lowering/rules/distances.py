@@ -9,6 +9,8 @@ import onnx_ir as ir
 import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.dtypes import is_float
+from aten_lowering.promotion import promoted
 from aten_lowering.registry import lowers
 from aten_lowering.rules.matrices import transposed
 from shape_inference import Size
@@ -86,5 +88,8 @@ def pdist(op: Builder, self: Value, p: float) -> Value:
 @lowers(aten.pairwise_distance.default)
 def pairwise_distance(op: Builder, x1: Value, x2: Value, p: float, eps: float, keepdim: bool) -> Value:
     """[*B, M], [*B, M] -> [*B], the p-norms of `x1 - x2 + eps`."""
-    distance = _norm(op, op.Add(op.Sub(x1, x2), eps), p)
+    difference = op.Sub(*promoted(op, x1, x2))
+    if not is_float(dtype(difference)):
+        difference = op.cast(difference, ir.DataType.FLOAT)
+    distance = _norm(op, op.Add(difference, eps), p)
     return op.unsqueeze(distance, [rank(distance)]) if keepdim else distance

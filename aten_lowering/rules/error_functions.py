@@ -35,7 +35,7 @@ def erf(op: Builder, self: Value) -> Value:
 
 
 def _near_zero(op: Builder, x: Value) -> Value:
-    """erf for |x| < 1: `2 / sqrt(pi) exp(-x^2) x sum_n (2 x^2)^n / (2 n + 1)!!`."""
+    """The error function for |x| < 1: `2 / sqrt(pi) exp(-x^2) x sum_n (2 x^2)^n / (2 n + 1)!!`."""
     x = op.Clip(x, -1, 1)
     square = op.Mul(x, x)
     coefficients = [2 / math.sqrt(math.pi)]
@@ -62,7 +62,7 @@ def _scaled_complement(op: Builder, x: Value) -> Value:
 
 
 def _complement(op: Builder, x: Value) -> Value:
-    """erfc of doubles."""
+    """The complementary error function of doubles."""
     size = op.Abs(x)
     tail = op.Mul(op.Exp(op.Neg(op.Mul(x, x))), _scaled_complement(op, size))
     far = op.Where(op.Less(x, 0), op.Sub(2, tail), tail)

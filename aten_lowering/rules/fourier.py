@@ -8,7 +8,8 @@ is taken apart into two shorter ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -17,7 +18,7 @@ import torch
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.complexes import Complex, as_complex
 from aten_lowering.dtypes import is_float
-from aten_lowering.registry import lowers_complex
+from aten_lowering.registry import lowers, lowers_complex
 from aten_lowering.rules.complexes import conj, mul, real
 from aten_lowering.rules.pads import constant_pad_nd
 from shape_inference import Size, same
@@ -116,17 +117,28 @@ def _many_to_real(
 def _one_axis(name: str) -> None:
     forward = not name.removeprefix("fft_").startswith("i")
 
-    @lowers_complex(getattr(aten, name).default)
+    to_real = name in ("fft_irfft", "fft_hfft")  # which take real signals, too
+
+    @_lowers(getattr(aten, name).default, to_real)
     def transform(op: Builder, self: Signal, n: Size | None, dim: int, norm: str | None) -> Signal:
         return _lowered(op, name, self, None if n is None else [n], [dim], _power(norm, forward))
 
     for suffix in ("2", "n"):
 
-        @lowers_complex(getattr(aten, f"{name}{suffix}").default)
+        @_lowers(getattr(aten, f"{name}{suffix}").default, to_real)
         def transforms(
             op: Builder, self: Signal, s: Sequence[Size] | None, dim: Sequence[int] | None, norm: str | None
         ) -> Signal:  # fmt: skip
             return _lowered(op, name, self, s, dim, _power(norm, forward))
+
+
+def _lowers(overload: Any, both: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a rule for complex tensors, and for real ones where no complex one need be there."""
+
+    def register(rule: Callable[..., Any]) -> Callable[..., Any]:
+        return lowers(overload)(lowers_complex(overload)(rule)) if both else lowers_complex(overload)(rule)
+
+    return register
 
 
 def _lowered(

@@ -16,7 +16,7 @@ import torch
 from aten_lowering.builder import Builder, Value, dtype
 from aten_lowering.dtypes import is_float
 from aten_lowering.elementwise import floating, inverse_tangent, is_negative, pointwise, truncated, wide
-from aten_lowering.promotion import Operand, float_type, promoted, standing_for
+from aten_lowering.promotion import float_type, promoted
 from aten_lowering.registry import lowers
 
 aten = torch.ops.aten
@@ -134,6 +134,13 @@ def logarithm_of_one_more(op: Builder, x: Value) -> Value:
     return op.Where(op.Equal(step, 0), x, op.Where(simple, log, exact))
 
 
+def softplus_of(op: Builder, x: Value) -> Value:
+    """`log(1 + exp(x))`; of doubles, for which there is no kernel, `max(x, 0) + log1p(exp(-|x|))`."""
+    if x.dtype != _DOUBLE:
+        return pointwise(op, "Softplus", x)
+    return op.Add(op.Max(x, 0), logarithm_of_one_more(op, op.Exp(op.Neg(op.Abs(x)))))
+
+
 @lowers(aten.expm1.default)
 def expm1(op: Builder, self: Value) -> Value:
     """[*S] -> [*S], exp(x) - 1; of a float32 in doubles, to 1e-16."""
@@ -198,8 +205,8 @@ def frac(op: Builder, self: Value) -> Value:
 @lowers(aten.round.decimals)
 def round_decimals(op: Builder, self: Value, decimals: int) -> Value:
     """[*S] -> [*S], round(x 10^d) / 10^d; halves go to the even number."""
-    if not is_float(dtype(self)) or decimals == 0:
-        return ROUNDINGS[aten.round.default](op, self) if is_float(dtype(self)) else self
+    if decimals == 0:
+        return pointwise(op, "Round", self)
     factor = 10.0 ** abs(decimals)
     before, after = (op.Mul, op.Div) if decimals > 0 else (op.Div, op.Mul)
     return after(pointwise(op, "Round", before(self, factor)), factor)

@@ -136,13 +136,13 @@ def _trigamma(op: Builder, x: Value, given: Value) -> Value:
     sine = wide(op, op.Sin(angle))
     mirrored = op.Div(math.pi**2, op.Mul(sine, sine))
     argument = op.Where(below, op.Sub(1, given), given)
-    total = _zeta(op, filled_like(op, given, 2.0, _DOUBLE), argument)
+    total = _positive_zeta(op, filled_like(op, given, 2.0, _DOUBLE), argument)
     return op.Where(below, op.Sub(mirrored, total), total)
 
 
 @lowers(aten.special_zeta.default, aten.special_zeta.self_scalar, aten.special_zeta.other_scalar)
 def zeta(op: Builder, self: Operand, other: Operand) -> Value:
-    """[*A], [*B] -> broadcast, Hurwitz's zeta function, the sum of (b + k)^-a for k = 0, 1, …
+    """[*A], [*B] -> broadcast, Hurwitz's zeta function, the sum of (b + k)^-a for k = 0, 1, ….
 
     inf for a = 1 and for an integer b <= 0; NaN for a < 1, and for a b < 0 beside an a that is no integer.
     """
@@ -158,16 +158,27 @@ def zeta(op: Builder, self: Operand, other: Operand) -> Value:
 
 
 def _zeta(op: Builder, s: Value, q: Value) -> Value:
-    """The terms up to b = 9 one by one, the rest by Euler's and Maclaurin's formula."""
+    """The zeta function for q > 0, and below for an integer s.
+
+    With r = ceil(q) - q, the terms below 0 are those of r, r + 1, …, -q with the sign of (-1)^s.
+    """
+    negative = op.And(op.Less(q, 0), op.Less(op.Abs(q), math.inf))
+    start = op.Where(negative, q, _number(op, -0.5))
+    rest = op.Sub(op.Ceil(start), start)
+    first = op.Where(negative, op.Sub(1, rest), q)
+    below = op.Sub(_positive_zeta(op, s, rest), _positive_zeta(op, s, op.Sub(1, start)))
+    odd = op.Abs(op.Mod(s, 2.0, fmod=1))
+    signed = op.Mul(below, op.Sub(1, op.Mul(odd, 2)))
+    return op.Add(_positive_zeta(op, s, first), op.Where(negative, signed, _number(op, 0)))
+
+
+def _positive_zeta(op: Builder, s: Value, q: Value) -> Value:
+    """The first 9 terms, and the others by Euler's and Maclaurin's formula."""
     power = op.Neg(s)
-
-    def add(inner: Builder, total: Value, at: Value) -> tuple[Value, Sequence[Value]]:
-        active = inner.Less(at, 9)
-        total = inner.Add(total, inner.Where(active, inner.Pow(at, power), _number(inner, 0)))
-        at = inner.Add(at, wide(inner, active))
-        return any_of(inner, inner.Less(at, 9)), (total, at)
-
-    total, at = repeat_while(op, [filled_like(op, q, 0.0, _DOUBLE), q], add)
+    total = op.Pow(q, power)
+    for k in range(1, 9):
+        total = op.Add(total, op.Pow(op.Add(q, k), power))
+    at = op.Add(q, 9)
     last = op.Pow(at, power)
     rest = op.Add(op.Div(op.Mul(last, at), op.Sub(s, 1)), op.Mul(last, 0.5))
     square = op.Mul(at, at)

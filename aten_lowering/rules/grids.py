@@ -29,7 +29,9 @@ def affine_grid_generator(op: Builder, theta: Value, size: Sequence[Size], align
     """[N, d, d + 1], size (N, C, *S) -> [N, *S, d]: theta times each place of the grid from -1 to 1."""
     kind = dtype(theta)
     space = len(size) - 2
-    if op.opset_version >= _VOLUMES_SINCE and all(type(s) is int for s in size) and kind != ir.DataType.BFLOAT16:
+    static = all(type(s) is int for s in size)
+    single = align_corners and 1 in size[2:]  # torch puts it at 0, onnxruntime at -1
+    if op.opset_version >= _VOLUMES_SINCE and static and not single and kind != ir.DataType.BFLOAT16:
         return op.AffineGrid(theta, op.shape(size), align_corners=int(align_corners))
     base = _base_grid(op, size[2:], align_corners, kind)
     places = op.MatMul(base, op.transpose(theta, [0, 2, 1]))

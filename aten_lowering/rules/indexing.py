@@ -60,15 +60,27 @@ def index(op: Builder, self: Value, indices: Sequence[Value | None]) -> Value:
         return _gathered_inside(op, self, places)
     order = [*places.axes, *(axis for axis in range(rank(self)) if axis not in places.axes)]
     front = op.transpose(self, order)
-    if len(places.axes) == 2 and _picks_in_rows(op, places, dims(self)[places.axes[0]]):
-        return op.GatherND(front, op.unsqueeze(places.indices[1], [1]), batch_dims=1)
-    return op.GatherND(front, stacked(op, places.indices))
+    rows = _rows_picked(op, places, dims(front))
+    if rows == len(places.axes):
+        return op.reshape(front, [*places.sizes, *dims(front)[rows:]])
+    return op.GatherND(front, stacked(op, places.indices[rows:]), batch_dims=rows or None)
 
 
-def _picks_in_rows(op: Builder, places: Places, rows: Size) -> bool:
-    """Whether this is x[arange(rows), j]: of each row one element."""
-    first, second = places.indices
-    return dims(first) == dims(second) and is_arange(op, first, rows)
+def _rows_picked(op: Builder, places: Places, old: Sequence[Size]) -> int:
+    """How many of the first indices only say "in each row": x[arange(n)[:, None], j] picks of each row its own.
+
+    All of them may: x[arange(n)[:, None], arange(m)] is x itself.
+    """
+    sizes, count = places.sizes, 0
+    while count < len(places.indices) and _runs_along(op, places.indices[count], old[count], count, len(sizes)):
+        count += 1
+    if count == len(places.indices):
+        return count if all(size == 1 for size in sizes[count:]) or _is_grid(op, places, old) else 0
+    others = broadcast_sizes([dims(index) for index in places.indices[count:]])
+    while count and others[:count] != sizes[:count]:
+        count -= 1
+        others = broadcast_sizes([dims(index) for index in places.indices[count:]])
+    return count if len(others) == len(sizes) else 0
 
 
 def _selected(op: Builder, value: Value, place: int, mask: Value) -> Value:
@@ -103,10 +115,10 @@ def _places(op: Builder, indices: Sequence[Value | None]) -> Places:
             axes.append(axis)
             integers.append(item)
             axis += 1
-    return Places(axes, [_wide(op, item) for item in integers])
+    return Places(axes, [as_places(op, item) for item in integers])
 
 
-def _wide(op: Builder, places: Value) -> Value:
+def as_places(op: Builder, places: Value) -> Value:
     """Indices as int32 or int64, which are all that ONNX takes."""
     return places if places.dtype in (ir.DataType.INT32, ir.DataType.INT64) else op.cast(places, ir.DataType.INT64)
 
@@ -262,7 +274,7 @@ def index_select(op: Builder, self: Value, dim: int, index: Value) -> Value:
     if rank(self) == 0:
         return self
     places = op.reshape(index, [1]) if rank(index) == 0 else index
-    return op.Gather(self, _wide(op, places), axis=axis_of(self, dim))
+    return op.Gather(self, as_places(op, places), axis=axis_of(self, dim))
 
 
 @lowers(aten.index_copy.default)
@@ -276,7 +288,8 @@ def index_add(op: Builder, self: Value, dim: int, index: Value, source: Value, a
     """[*L, a, *R], [n], [*L, n, *R] -> [*L, a, *R] + alpha times the rows of source at the places."""
     rows = _rows(op, self, source, dim, index)
     if not (isinstance(alpha, (int, float)) and alpha == 1):
-        rows = op.Mul(rows, as_value(op, alpha, dtype(self)))
+        times = op.And if dtype(self) == ir.DataType.BOOL else op.Mul
+        rows = times(rows, as_value(op, alpha, dtype(self)))
     return scattered(op, self, index, rows, axis_of(self, dim), "add")
 
 

@@ -56,6 +56,8 @@ def solved(op: Builder, matrix: Value, right: Value) -> Value:
     columns = dims(right)[-1]
     matrix = op.expand(matrix, [*batch, count, count])
     right = op.expand(right, [*batch, count, columns])
+    if 0 in batch:  # onnxruntime's loops lose the shapes of nothing
+        return right
     state = op.sized(op.Concat(matrix, right, axis=-1), [*batch, count, count + columns])
 
     def eliminate(op: Builder, k: Value, state: Value) -> tuple[list[Value], list[Value]]:
@@ -161,6 +163,8 @@ def _factored(op: Builder, matrix: Value, *, pivoted: bool = True) -> _Factors:
         return [state, order, op.Where(stays, sign, op.Neg(sign))], [op.squeeze(pivot, [-1])]
 
     steps = smaller(count, columns)
+    if 0 in batch:  # onnxruntime's loops lose the shapes of nothing
+        return _Factors(matrix, op.expand(op.constant(0, _INT32), [*batch, steps]), rows, sign)
     packed, order, sign, pivots = repeated(op, steps, [matrix, rows, sign], eliminate)
     pivots = op.transpose(pivots, [*range(1, len(batch) + 1), 0])
     pivots = op.cast(op.Add(op.sized(pivots, [*batch, steps]), 1), _INT32)

@@ -111,7 +111,8 @@ def linear(op: Builder, input: Value, weight: Value, bias: Value | None) -> Valu
 @lowers(aten.addmm.default)
 def addmm(op: Builder, self: Value, mat1: Value, mat2: Value, beta: Any, alpha: Any) -> Value:
     """[N, M] or what broadcasts to it, [N, K], [K, M] -> [N, M], `beta * self + alpha * mat1 @ mat2`."""
-    if not is_float(dtype(self)) or not (_fits(beta, self) and _fits(alpha, self)):
+    is_empty = dims(mat1)[1] == 0  # onnxruntime's Gemm then forgets beta
+    if not is_float(dtype(self)) or not (_fits(beta, self) and _fits(alpha, self)) or is_empty:
         return _sum(op, self, multiplied(op, mat1, mat2), beta, alpha)
     factors = {name: factor for name, factor in (("alpha", alpha), ("beta", beta)) if factor != 1}
     given = [mat1, mat2] if beta == 0 else [mat1, mat2, self]

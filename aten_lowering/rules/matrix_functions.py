@@ -38,13 +38,12 @@ def matrix_power(op: Builder, self: Value, n: int) -> Value:
 def matrix_exp(op: Builder, self: Value) -> Value:
     """[*B, N, N] -> [*B, N, N], `sum of self^k / k!`.
 
-    exp(A) = exp(A / 2^s)^(2^s), s such that the norm of A / 2^s is at most 1 / 2; all matrices of a
-    batch are squared equally often.
+    exp(A) = exp(A / 2^s)^(2^s), s such that the norm of A / 2^s is at most 1 / 2.
     """
     kind = dtype(self)
     count = _TERMS.get(kind, 9)
-    sums = op.reduce("ReduceSum", op.Abs(self), [-2])
-    norm = op.Max(op.ReduceMax(sums, keepdims=0), op.constant(0.5, kind))
+    norm = op.reduce("ReduceMax", op.reduce("ReduceSum", op.Abs(self), [-2], keepdims=True), [-1], keepdims=True)
+    norm = op.Max(norm, op.constant(0.5, kind))
     halvings = op.Ceil(op.Div(op.Log(op.Mul(norm, 2.0)), math.log(2)))
     small = op.Div(self, op.Pow(op.constant(2.0, kind), halvings))
     one = identity_of(op, self)
@@ -54,9 +53,9 @@ def matrix_exp(op: Builder, self: Value) -> Value:
         return [op.Add(one, op.Div(op.MatMul(small, total), divisor))], []
 
     def square(op: Builder, step: Value, power: Value) -> tuple[list[Value], list[Value]]:
-        return [op.MatMul(power, power)], []
+        return [op.Where(op.Less(op.cast(step, kind), halvings), op.MatMul(power, power), power)], []
 
     (total,) = repeated(op, count, [op.expand(one, dims(self))], add)
     squarings = op.fresh("squarings")
-    op.source(squarings, op.cast(halvings, ir.DataType.INT64), None)
+    op.source(squarings, op.cast(op.ReduceMax(halvings, keepdims=0), ir.DataType.INT64), None)
     return repeated(op, squarings, [total], square)[0]

@@ -81,11 +81,12 @@ def _family(packet: Any, first: First, following: Next, shifted: bool) -> None:
         kind = float_type([x, n])
         at, degree = broadcast(op, *(wide(op, value) for value in promoted(op, x, n, to=kind)))
         at = op.Sub(op.Mul(at, 2), 1) if shifted else at
-        return op.cast(_of_degree(op, at, truncated(op, degree), first, following), kind)
+        degree = op.Where(op.Less(op.Abs(degree), 2.0**63), truncated(op, degree), op.constant(-1.0, _DOUBLE))
+        return op.cast(_of_degree(op, at, degree, first, following), kind)
 
 
 def _of_degree(op: Builder, x: Value, degree: Value, first: First, following: Next) -> Value:
-    """The polynomial of each element's degree; 0 where that is negative."""
+    """The polynomial of each element's degree; 0 where that is negative or no number."""
 
     def climb(
         inner: Builder, result: Value, now: Value, before: Value, k: Value

@@ -14,7 +14,7 @@ from aten_lowering.elementwise import any_of, broadcast, floating, is_negative, 
 from aten_lowering.promotion import Operand, float_type, promoted, result_type, standing_for
 from aten_lowering.registry import lowers
 from aten_lowering.rules.creations import filled_like
-from aten_lowering.rules.functions import log1p
+from aten_lowering.rules.functions import log1p, softplus_of
 
 aten = torch.ops.aten
 
@@ -45,8 +45,6 @@ def _repeated(op: Builder, x: Value, exponent: int) -> Value:
     """An integer's power by squaring, which wraps as torch's does; onnxruntime computes Pow in doubles."""
     if exponent == 0:
         return filled_like(op, x, 1, dtype(x))
-    if x.dtype == _BOOL:
-        return x
     result = None
     while exponent:
         if exponent & 1:
@@ -77,8 +75,6 @@ def _integer_power(op: Builder, base: Value, exponent: Value) -> Value:
     With a negative exponent it is 1 for 1, 1 or -1 for -1, else 0.
     """
     kind = dtype(base)
-    if kind == _BOOL:
-        return op.Or(base, op.Not(exponent))
     base, exponent = broadcast(op, base, exponent)
     bits = op.Abs(op.cast(exponent, _INT64))
 
@@ -147,7 +143,7 @@ def _log_of_sum(op: Builder, self: Value, other: Value, base: float) -> Value:
     a, b = promoted(op, self, other, to=float_type([self, other]))
     # Of two equal infinities the difference is NaN.
     away = op.Where(op.Equal(a, b), op.constant(0, dtype(a)), op.Neg(op.Abs(op.Sub(a, b))))
-    more = pointwise(op, "Softplus", away if base == 1 else op.Mul(away, base))
+    more = softplus_of(op, away if base == 1 else op.Mul(away, base))
     return op.Add(op.Max(a, b), more if base == 1 else op.Div(more, base))
 
 
@@ -162,9 +158,9 @@ def copysign(op: Builder, self: Value, other: Operand) -> Value:
 
 @lowers(aten.heaviside.default)
 def heaviside(op: Builder, self: Value, values: Value) -> Value:
-    """[*A], [*V] -> broadcast, 0 below 0, 1 above it, v at 0."""
+    """[*A], [*V] -> broadcast, 0 below 0 and for NaN, 1 above 0, v at 0."""
     x, at_zero = promoted(op, self, values, to=dtype(self))
     if x.dtype == _BOOL:
         return op.Or(x, at_zero)
-    step = op.cast(op.Not(op.Less(x, 0)), dtype(x))
+    step = op.cast(op.Greater(x, 0), dtype(x))
     return where(op, op.Equal(x, 0), at_zero, step)

@@ -187,10 +187,17 @@ def extreme(op: Builder, op_type: str, self: Value, axes: Sequence[int], keepdim
 
 
 def _place(op: Builder, op_type: str, self: Value, dim: int, keepdim: bool) -> Value:
-    """The first place of the extreme, as ArgMax and ArgMin tell it: they do not look for NaN."""
+    """The first place of the extreme; that of the first NaN, if any.
+
+    onnxruntime's kernels give NaN no place in the order, so it counts as infinite, and comes behind an
+    infinite element that stands before it.
+    """
     if not rank(self):
         return op.constant(0)
-    return op.emit(op_type, [ordered(op, self)], {"axis": dim % rank(self), "keepdims": int(keepdim)})
+    value = ordered(op, self)
+    if is_float(dtype(self)):
+        value = op.Where(op.IsNaN(self), float("inf" if op_type == "ArgMax" else "-inf"), self)
+    return op.emit(op_type, [value], {"axis": dim % rank(self), "keepdims": int(keepdim)})
 
 
 def _extremes(value_op: str, place_op: str, whole: Any, along: Any, places: Any, many: Any) -> None:

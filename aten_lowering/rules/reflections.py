@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from aten_lowering.builder import Builder, Value, dims, dtype, rank
-from aten_lowering.errors import UnsupportedArgument
+from aten_lowering.builder import Builder, Value, dims, dtype
 from aten_lowering.loops import counted, repeated
 from aten_lowering.registry import lowers
 from aten_lowering.rules.matrices import identity, transposed
-from aten_lowering.rules.triangles import substituted
-from shape_inference import Size, at_least, smaller
+from shape_inference import Size, smaller
 
 aten = torch.ops.aten
 
@@ -133,35 +131,3 @@ def linalg_qr(op: Builder, A: Value, mode: str) -> tuple[Value, Value]:
 def qr(op: Builder, self: Value, some: bool) -> tuple[Value, Value]:
     """[*B, N, M] -> Q, R."""
     return linalg_qr(op, self, "reduced" if some else "complete")
-
-
-@lowers(aten.linalg_lstsq.default)
-def linalg_lstsq(
-    op: Builder, self: Value, b: Value, rcond: float | None, driver: str | None
-) -> tuple[Value, Value, Value, Value]:  # fmt: skip
-    """[*B, N, M], [*B, N, K] -> the X [*B, M, K] with the smallest |self X - b|, of the smallest size.
-
-    The matrix must be of full rank: it is not examined. As in torch, the driver decides which of the
-    squared errors and ranks come with it.
-    """
-    if driver in ("gelsd", "gelss"):
-        raise UnsupportedArgument(f"aten.linalg_lstsq.default: driver must be gelsy or gels, got {driver}")
-    *batch, count, columns = dims(self)
-    is_vector = rank(b) < rank(self)
-    right = op.unsqueeze(b, [-1]) if is_vector else b
-    is_tall = at_least(count, columns)
-    if is_tall is None:
-        raise UnsupportedArgument("aten.linalg_lstsq.default: it must be known whether self has more rows than columns")
-    nothing = op.constant(np.zeros(0), dtype(self))
-    residuals = nothing
-    if is_tall:
-        q, r = linalg_qr(op, self, "reduced")
-        solution = substituted(op, r, op.MatMul(transposed(op, q), right), upper=True)
-        if count != columns and driver == "gels":
-            wrong = op.Sub(op.MatMul(self, solution), right)
-            residuals = op.reduce("ReduceSumSquare", wrong, [-2])
-    else:
-        q, r = linalg_qr(op, transposed(op, self), "reduced")
-        solution = op.MatMul(q, substituted(op, transposed(op, r), right, upper=False))
-    order = op.expand(op.scalar(smaller(count, columns)), [0] if driver == "gels" else batch)
-    return op.squeeze(solution, [-1]) if is_vector else solution, residuals, order, nothing

@@ -21,6 +21,7 @@ from shape_inference import Size, TensorType, same
 aten = torch.ops.aten
 
 _NATIVE = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16})
+_ANTIALIAS_SINCE = 18
 _HALVES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
@@ -211,12 +212,14 @@ def _resized(
         return op.cast(op.Clip(op.Round(result), 0.0, 255.0), kind)
     wide = ir.DataType.DOUBLE if kind == ir.DataType.DOUBLE and static else ir.DataType.FLOAT
     x = x if kind in _NATIVE and not (mode.antialias and kind in _HALVES) else op.cast(x, wide)
-    if static and (dtype(x) not in _NATIVE or not _is_native(mode, axes, align_corners)):
+    expressible = _is_expressible(op, mode, align_corners)
+    if static and not (expressible and dtype(x) in _NATIVE and all(map(_keeps_length, axes))):
         return op.cast(_weighted(op, x, mode, axes, align_corners), kind)
-    if mode.name == "lanczos" or (mode.antialias and align_corners):
+    if not expressible:
         raise UnsupportedArgument(
-            f"aten._upsample_{mode.name}_aa: sizes must be static with {mode.name}, align_corners={align_corners}",
-            hint="use bilinear or bicubic antialiasing without align_corners, or static sizes",
+            f"antialiased interpolation: sizes must be static for {mode.name}, align_corners={align_corners}, "
+            f"opset_version={op.opset_version}",
+            hint="use bilinear or bicubic without align_corners at opset_version 18 or newer, or static sizes",
         )
     return op.cast(_native(op, x, mode, axes, align_corners), kind)
 
@@ -238,15 +241,19 @@ def _times(size: Size, scale: float | None) -> Size:
     return size * fraction.numerator // fraction.denominator
 
 
-def _is_native(mode: _Mode, axes: Sequence[_Axis], align_corners: bool) -> bool:
-    """Whether Resize does the same, for static sizes."""
-    if mode.name == "lanczos" or (mode.antialias and align_corners):
+def _is_expressible(op: Builder, mode: _Mode, align_corners: bool) -> bool:
+    """Whether Resize has the mode."""
+    if mode.name == "lanczos":
         return False
-    return all(axis.scale is None or math.floor(_resize_length(axis)) == axis.wanted for axis in axes)
+    return not mode.antialias or (op.opset_version >= _ANTIALIAS_SINCE and not align_corners)
 
 
-def _resize_length(axis: _Axis) -> np.float32:
-    return np.float32(int(axis.size)) * np.float32(axis.scale or 0)  # type: ignore[arg-type]  # asked of static axes
+def _keeps_length(axis: _Axis) -> bool:
+    """Whether Resize, which multiplies in float32, comes to torch's size by the scale that was given."""
+    if axis.scale is None:
+        return True
+    size = int(axis.size)  # type: ignore[arg-type]  # asked of static axes alone
+    return math.floor(np.float32(size) * np.float32(axis.scale)) == axis.wanted
 
 
 def _native(op: Builder, x: Value, mode: _Mode, axes: Sequence[_Axis], align_corners: bool) -> Value:
@@ -313,7 +320,7 @@ def _nearest_places(axis: _Axis, exact: bool) -> np.ndarray:
 def _agrees(axis: _Axis, exact: bool) -> bool:
     """Whether Resize takes the same elements: it divides by the scale, where torch multiplies by 1/scale."""
     factor = _exact_factor(axis)
-    if axis.scale is not None and math.floor(_resize_length(axis)) != axis.wanted:
+    if not _keeps_length(axis):
         return False
     size, wanted = int(axis.size), int(axis.wanted)  # type: ignore[arg-type]  # asked of static axes alone
     scale = np.float32(factor) if factor is not None else np.float32(wanted) / np.float32(size)

@@ -44,8 +44,11 @@ Step = Callable[[Builder, Sequence[Value], Value], Sequence[Value]]
 def scan(op: Builder, value: Value, dim: int, starts: Sequence[Value], step: Step) -> tuple[Value, ...]:
     """Scan along an axis: `step(op, states, slice)` gives the next states, which are also what comes out.
 
-    [*L, a, *R], a start of [*L, *R] each -> [*L, a, *R] each.
+    [*L, a, *R], a start of [*L, *R] each -> [*L, a, *R] each.  onnxruntime's Scan ends the process where
+    a dynamic size is 0.
     """
+    if any(size == 0 for size in dims(value)):
+        return tuple(op.cast(value, dtype(start)) for start in starts)
     axis = dim % rank(value)
     sizes = dims(value)[:axis] + dims(value)[axis + 1 :]
 

@@ -13,7 +13,7 @@ from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dtypes import is_float
 from aten_lowering.promotion import Operand, as_value
 from aten_lowering.registry import lowers
-from aten_lowering.rules.indexing import scatter_elements, scattered
+from aten_lowering.rules.indexing import as_places, scatter_elements, scattered
 from aten_lowering.rules.layouts import broadcast_sizes
 from aten_lowering.rules.reshapes import flat
 from shape_inference import same
@@ -29,6 +29,7 @@ def gather(op: Builder, self: Value, dim: int, index: Value, sparse_grad: bool) 
     """[*S], [*I] of the same rank -> [*I]: along one axis at the index's places, else in place."""
     if rank(self) == 0:
         return op.expand(self, dims(index))
+    index = as_places(op, index)
     if rank(index) == 0:
         return op.reshape(op.GatherElements(self, op.reshape(index, [1])), [])
     return op.GatherElements(self, index, axis=axis_of(self, dim))
@@ -41,8 +42,8 @@ def take_along_dim(op: Builder, self: Value, indices: Value, dim: int | None) ->
         return op.Gather(flat(op, self), flat(op, indices), axis=0)
     axis = axis_of(self, dim)
     sizes = broadcast_sizes([[*dims(v)[:axis], 1, *dims(v)[axis + 1 :]] for v in (self, indices)])
-    wide = [op.expand(v, [*sizes[:axis], dims(v)[axis], *sizes[axis + 1 :]]) for v in (self, indices)]
-    return op.GatherElements(*wide, axis=axis)
+    both = [op.expand(v, [*sizes[:axis], dims(v)[axis], *sizes[axis + 1 :]]) for v in (self, indices)]
+    return op.GatherElements(*both, axis=axis)
 
 
 @lowers(aten.scatter.src)
@@ -78,9 +79,10 @@ def scatter_add(op: Builder, self: Value, dim: int, index: Value, src: Value) ->
 
 def _scattered(op: Builder, value: Value, dim: int, index: Value, src: Value, reduction: str | None) -> Value:
     """`scatter_elements`, where src may be larger than the index, and ranks may be 0."""
+    index = as_places(op, index)
     if rank(value) == 0:
-        wide, index, src = (op.reshape(v, [1]) for v in (value, index, src))
-        return op.reshape(scatter_elements(op, wide, index, src, 0, reduction), [])
+        row, index, src = (op.reshape(v, [1]) for v in (value, index, src))
+        return op.reshape(scatter_elements(op, row, index, src, 0, reduction), [])
     if rank(index) == 0:
         index, src = op.reshape(index, [1]), op.reshape(src, [1])
     for axis, (wanted, given) in enumerate(zip(dims(index), dims(src), strict=True)):

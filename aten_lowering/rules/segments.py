@@ -35,16 +35,16 @@ def segment_reduce(
 ) -> Value:  # fmt: skip
     """[*B, n, *R], run lengths [*B, k] or limits [*B, k + 1], axis=len(B) -> [*B, k, *R].
 
-    The mean of an empty run is NaN, unless there is an initial value: then all are that.
+    The mean of an empty run is NaN, unless there is an initial value: then all are that.  What lies behind
+    the last run does not count: it is put into one more, which is cut off.
     """
     if lengths is not None:
         ends = op.CumSum(op.cast(lengths, _INT64), op.constant(axis))
         sizes = op.cast(lengths, _INT64)
     elif offsets is not None:
         limits = op.cast(offsets, _INT64)
-        count = dims(limits)[axis]
-        ends = op.slice(limits, axis, 1, count)
-        sizes = op.Sub(ends, op.slice(limits, axis, 0, count - 1))
+        ends = op.slice(limits, axis, 1, dims(limits)[axis])
+        sizes = op.Sub(ends, op.slice(limits, axis, 0, dims(limits)[axis] - 1))
     else:
         raise UnsupportedArgument("aten.segment_reduce.default: lengths or offsets must be given")
     x = widened(op, data)
@@ -54,8 +54,10 @@ def segment_reduce(
     places = op.expand(op.unsqueeze(runs, behind), dims(data))
     start, reduction = _REDUCTIONS[reduce]
     begin = op.constant(start if initial is None else float(initial), dtype(x))
-    shape = [*dims(data)[:axis], dims(sizes)[axis], *dims(data)[axis + 1 :]]
+    count = dims(sizes)[axis]
+    shape = [*dims(data)[:axis], count + 1, *dims(data)[axis + 1 :]]
     result = op.ScatterElements(op.expand(begin, shape), places, x, axis=axis, reduction=reduction)
+    result = op.slice(result, axis, 0, count)
     if reduce == "mean":
         number = op.unsqueeze(op.cast(sizes, dtype(x)), behind)
         if initial is not None:

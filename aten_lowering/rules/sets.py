@@ -155,7 +155,9 @@ def _limits(op: Builder, x: Value, low: Any, high: Any, widening: float) -> tupl
     given = not isinstance(low, (Value, Dim, Quotient)) and not isinstance(high, (Value, Dim, Quotient))
     if given and low != high:
         return op.constant(low, dtype(x)), op.constant(high, dtype(x))
-    if given and product(dims(x)) != 0 and low == 0:
+    if given and product(dims(x)) == 0:
+        return op.constant(0.0, dtype(x)), op.constant(1.0, dtype(x))
+    if given and low == 0:
         least, greatest = op.reduce("ReduceMin", _flat(op, x), [0]), op.reduce("ReduceMax", _flat(op, x), [0])
     else:
         least, greatest = promoted(op, low, high, to=dtype(x))

@@ -13,13 +13,12 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from aten_lowering.builder import Builder, Value, dims, dtype
-from aten_lowering.errors import UnsupportedArgument
+from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.loops import counted, repeated
 from aten_lowering.registry import lowers
 from aten_lowering.rules.matrices import identity, identity_of, transposed
 from aten_lowering.rules.reflections import completed
-from shape_inference import Size, at_least, smaller
+from shape_inference import Size, at_least, larger, smaller
 
 __all__ = ["eigenvalues", "singular_values"]
 
@@ -105,6 +104,8 @@ def _diagonalized(op: Builder, matrix: Value) -> tuple[Value, Value]:
     """[*B, N, N] symmetric -> eigenvalues [*B, N], ascending, and vectors [*B, N, N]."""
     *batch, count, _ = dims(matrix)
     kind = dtype(matrix)
+    if count == 0:
+        return op.expand(op.constant(0.0, kind), [*batch, 0]), matrix
     vectors = op.expand(identity(op, count, count, kind), [*batch, count, count])
 
     def round_(
@@ -181,18 +182,29 @@ def _decomposed(op: Builder, matrix: Value) -> tuple[Value, Value, Value]:
 
 def _singular(op: Builder, matrix: Value) -> tuple[Value, Value, Value]:
     """[*B, N, M] -> U [*B, N, K], values [*B, K], V [*B, M, K], K = min(N, M)."""
-    is_tall = at_least(dims(matrix)[-2], dims(matrix)[-1])
-    if is_tall is None:
-        raise UnsupportedArgument("aten._linalg_svd.default: it must be known whether A has more rows than columns")
-    if smaller(*dims(matrix)[-2:]) == 0:
-        *batch, count, columns = dims(matrix)
+    *batch, count, columns = dims(matrix)
+    is_tall = at_least(count, columns)
+    if smaller(count, columns) == 0:
         sizes: list[list[Size]] = [[*batch, count, 0], [*batch, 0], [*batch, columns, 0]]
         left, values, right = (op.expand(op.constant(0.0, dtype(matrix)), size) for size in sizes)
         return left, values, right
     if is_tall:
         return _decomposed(op, matrix)
+    if is_tall is None:
+        return _singular_of_any(op, matrix)
     right, values, left = _decomposed(op, transposed(op, matrix))
     return left, values, right
+
+
+def _singular_of_any(op: Builder, matrix: Value) -> tuple[Value, Value, Value]:
+    """The same where only the model knows which size is larger: rows of 0 are added, then taken off."""
+    *batch, count, columns = dims(matrix)
+    least, height = smaller(count, columns), larger(count, columns)
+    before = [0] * rank(matrix)
+    pads = op.shape([*before, *before[:-2], height - count, 0])
+    left, values, right = _decomposed(op, op.sized(op.Pad(matrix, pads), [*batch, height, columns]))
+    left = op.slice(op.slice(left, -1, 0, least), -2, 0, count)
+    return left, op.slice(values, -1, 0, least), op.slice(right, -1, 0, least)
 
 
 def singular_values(op: Builder, matrix: Value) -> Value:
@@ -228,8 +240,8 @@ def linalg_pinv(op: Builder, self: Value, atol: Value | None, rtol: Value | None
     kind = dtype(self)
     largest = op.slice(values, -1, 0, 1)
     if rtol is None and atol is None:
-        count = op.scalar(_larger_of(self), kind)
-        bound = op.Mul(largest, op.Mul(count, float(np.finfo(kind.numpy()).eps)))
+        length = op.scalar(larger(*dims(self)[-2:]), kind)
+        bound = op.Mul(largest, op.Mul(length, float(np.finfo(kind.numpy()).eps)))
     else:
         bound = op.constant(0.0, kind) if rtol is None else op.Mul(largest, op.unsqueeze(op.cast(rtol, kind), [-1]))
         if atol is not None:
@@ -237,9 +249,6 @@ def linalg_pinv(op: Builder, self: Value, atol: Value | None, rtol: Value | None
     one = op.constant(1.0, kind)
     counts = op.Greater(values, bound)
     turned = op.Where(counts, op.Div(one, op.Where(counts, values, one)), op.constant(0.0, kind))
-    return op.MatMul(op.Mul(right, op.unsqueeze(turned, [-2])), transposed(op, left))
-
-
-def _larger_of(matrix: Value) -> Size:
-    count, columns = dims(matrix)[-2:]
-    return count + columns - smaller(count, columns)
+    result = op.MatMul(op.Mul(right, op.unsqueeze(turned, [-2])), transposed(op, left))
+    *batch, count, columns = dims(self)
+    return op.sized(result, [*batch, columns, count])

@@ -122,21 +122,10 @@ def _capture(
             captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature)
         elif fixed:
             _raise_fixed(next(c for c in captured.constraints if c.fixed))
-        captured.constraints += _value_constraints(signature)
         captured.front_end = front_end
         return captured, signature
     assert problem is not None  # the loop ended by an error
     raise _explained(problem, model, signature) from problem
-
-
-def _value_constraints(signature: Signature) -> list[Constraint]:
-    """That the inputs which hold sizes must hold those of the example."""
-    examples = zip(signature.input_names, signature.leaves, strict=True)
-    return [
-        Constraint(f"{name} == {leaf.tolist()}", "sizes that the model's code reads from this input", fixed=True)
-        for name, leaf in examples
-        if name in signature.fixed_values
-    ]
 
 
 def _raise_fixed(constraint: Constraint) -> NoReturn:

@@ -73,7 +73,8 @@ def _unique_consecutive(
 
 
 def _repeat_interleave(
-    count: int, input: torch.Tensor, repeats: torch.Tensor | int, dim: int | None = None, *, output_size: int | None = None
+    count: int, input: torch.Tensor, repeats: torch.Tensor | int, dim: int | None = None, *,
+    output_size: int | None = None,
 ) -> torch.Tensor:  # fmt: skip
     total = count if output_size is None else output_size
     if dim is None:

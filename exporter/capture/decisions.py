@@ -84,6 +84,16 @@ def constraints_of(
     return list(found.values())
 
 
+def value_constraints(examples: Mapping[str, Any]) -> list[Constraint]:
+    """That inputs which hold sizes must hold those of the example.
+
+    Args:
+        examples: name of such an input -> the example's tensor.
+    """
+    source = "sizes that the model's code reads from this input"
+    return [Constraint(f"{name} == {tensor.tolist()}", source, fixed=True) for name, tensor in examples.items()]
+
+
 def _constraint(decision: Decision, namer: _Namer) -> Constraint | None:
     node, source = decision.size, str(decision.source or "")
     if decision.fixed:

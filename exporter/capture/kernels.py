@@ -287,6 +287,23 @@ def _istft(
     return spectrum.new_empty((*spectrum.shape[:-2], length), dtype=dtype)
 
 
+@special(aten.linalg_lstsq.default)
+def _lstsq(
+    matrix: torch.Tensor, right: torch.Tensor, rcond: float | None = None, *, driver: str | None = None
+) -> tuple[torch.Tensor, ...]:  # fmt: skip
+    """[*B, N, M], [*B, N, K] -> [*B, M, K], and what comes with it where the matrix is of full rank."""
+    *batch, count, columns = matrix.shape
+    is_vector = right.ndim < matrix.ndim
+    width = () if is_vector else right.shape[-1:]
+    has_errors = driver not in (None, "gelsy") and count > columns
+    return (
+        matrix.new_empty((*batch, columns, *width)),
+        matrix.new_empty((*batch, *(width or (1,))) if has_errors else (0,)),
+        matrix.new_empty((0,) if driver == "gels" else batch, dtype=torch.int64),
+        matrix.new_empty((*batch, min(count, columns)) if driver in ("gelsd", "gelss") else (0,)),
+    )
+
+
 @special(aten.cov.default)
 def _cov(variables: torch.Tensor, **_: object) -> torch.Tensor:
     """[V, N] -> [V, V], one variable -> []; torch's own asks for values of the weights."""
@@ -300,7 +317,7 @@ def _grouped_mm(
     rows: torch.Tensor, matrices: torch.Tensor, offs: torch.Tensor | None = None, bias: torch.Tensor | None = None,
     out_dtype: torch.dtype | None = None,
 ) -> torch.Tensor:  # fmt: skip
-    """[*G, T, K], [G, K, N] -> [*G, T, N] of any dtype; torch's own asks for bfloat16, which its CPU kernel does not."""
+    """[*G, T, K], [G, K, N] -> [*G, T, N] of any dtype; torch's own asks for bfloat16, its CPU kernel does not."""
     return rows.new_empty((*rows.shape[:-1], matrices.shape[-1]), dtype=out_dtype)
 
 

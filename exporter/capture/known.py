@@ -16,7 +16,7 @@ from torch import fx
 from exporter.capture.torch_internals import is_random, outside_modes
 
 if TYPE_CHECKING:
-    from exporter.capture.recorder import Recorder
+    from exporter.capture.answers import Answers
 
 aten = torch.ops.aten
 
@@ -24,7 +24,7 @@ Values = tuple[Any, ...]
 _LIMIT = 1 << 16  # elements of a tensor, and nodes in all
 
 
-def known_values(recorder: Recorder, node: fx.Node) -> Values | None:
+def known_values(recorder: Answers, node: fx.Node) -> Values | None:
     """What a node holds at each sample, one alone where no size is dynamic; None where inputs decide it."""
     order = _dependencies(recorder, node)
     if order is None:
@@ -34,7 +34,7 @@ def known_values(recorder: Recorder, node: fx.Node) -> Values | None:
     return recorder.known_values[node]
 
 
-def _dependencies(recorder: Recorder, node: fx.Node) -> list[fx.Node] | None:
+def _dependencies(recorder: Answers, node: fx.Node) -> list[fx.Node] | None:
     """The nodes to compute first, in order; None where one of them cannot be."""
     order: list[fx.Node] = []
     found: set[fx.Node] = set()
@@ -68,7 +68,7 @@ def _is_computable(node: fx.Node) -> bool:
     return not is_random(node.target)
 
 
-def _computed(recorder: Recorder, node: fx.Node) -> Values | None:
+def _computed(recorder: Answers, node: fx.Node) -> Values | None:
     if "values" in node.meta:
         return tuple(node.meta["values"])
     if node.op == "get_attr":
@@ -86,7 +86,7 @@ def _run(node: fx.Node, known: dict[fx.Node, Values | None], sample: int) -> Any
         values = known[argument] or ()
         return values[sample % len(values)]
 
-    args = fx.map_arg(node.args, value)
+    args: Any = fx.map_arg(node.args, value)
     kwargs = dict(fx.map_arg(node.kwargs, value))
     if node.target is operator.getitem:
         return args[0][args[1]]

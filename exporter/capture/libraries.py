@@ -23,20 +23,33 @@ def _batched_nms(
     return torch.ops.torchvision.nms(boxes + apart[:, None], scores, iou_threshold)
 
 
-_REPLACED: dict[tuple[str, str], Callable[..., Any]] = {("torchvision.ops.boxes", "batched_nms"): _batched_nms}
+def _unchecked(*args: Any) -> None:
+    """A check of sizes that takes the size of a packed batch for a number."""
+
+
+# Module, and the name in it: of a function, or of a class and its method.
+_REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("torchvision.ops.boxes", "batched_nms"): _batched_nms,
+    ("torch.nn.modules.rnn", "RNNBase.check_forward_args"): _unchecked,
+    ("torch.nn.modules.rnn", "LSTM.check_forward_args"): _unchecked,
+}
 
 
 @contextlib.contextmanager
 def replaced_functions() -> Iterator[None]:
     """Put the functions in their places, in the modules that are imported."""
-    replaced: list[tuple[dict[str, Any], str, Any]] = []
-    for (module, name), function in _REPLACED.items():
-        if module in sys.modules:
-            names = vars(sys.modules[module])
-            replaced.append((names, name, names[name]))
-            names[name] = function
+    replaced: list[tuple[Any, str, Any]] = []
+    for (module, path), function in _REPLACED.items():
+        if module not in sys.modules:
+            continue
+        owner: Any = sys.modules[module]
+        *classes, name = path.split(".")
+        for inner in classes:
+            owner = vars(owner)[inner]
+        replaced.append((owner, name, vars(owner)[name]))
+        setattr(owner, name, function)
     try:
         yield
     finally:
-        for names, name, original in replaced:
-            names[name] = original
+        for owner, name, original in replaced:
+            setattr(owner, name, original)

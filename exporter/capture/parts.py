@@ -30,7 +30,7 @@ def take_apart(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
     tensor, dim = given["self"], given["dim"]
     whole = tensor.shape[dim] if tensor.ndim else 1
     step = given.get("split_size", 1)
-    if type(whole) is not torch.SymInt and type(step) is not torch.SymInt:
+    if not isinstance(whole, torch.SymInt) and not isinstance(step, torch.SymInt):
         return recorder.call(func, args, kwargs)
     if func in _CHUNKS:
         step = (whole + given["chunks"] - 1) // given["chunks"]
@@ -47,12 +47,12 @@ def take_apart(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
         bounds = zip(starts, ends, strict=True)
         parts = [recorder.call(aten.slice.Tensor, (tensor, dim, start, end), {}) for start, end in bounds]
     if len(set(counts)) > 1 and parts:
-        recorder.fix_count(whole.node if type(whole) is torch.SymInt else step.node, parts)
+        recorder.fix_count(whole.node if isinstance(whole, torch.SymInt) else step.node, parts)
     return parts
 
 
 def put_together(recorder: Recorder, func: Any, tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
-    """`cat(list(x))` and `stack(list(x))` along a dim that is dynamic are `x` itself, its first two dims one for `cat`."""
+    """`stack(list(x))` along a dynamic dim is `x` itself, and `cat(list(x))` is `x` with its first two dims as one."""
     whole = _taken_apart(recorder, tensors) if dim == 0 else None
     if whole is None:
         result: torch.Tensor = recorder.call(func, (tensors, dim), {})
@@ -67,7 +67,7 @@ def _taken_apart(recorder: Recorder, tensors: list[torch.Tensor]) -> RecordedTen
     """The tensor whose parts along its first, dynamic dim these are, all and in order."""
     first = tensors[0]
     whole = first.parent if type(first) is RecordedTensor else None
-    if whole is None or whole.ndim < 2 or type(whole.shape[0]) is not torch.SymInt:
+    if whole is None or whole.ndim < 2 or not isinstance(whole.shape[0], torch.SymInt):
         return None
     base = recorder.node_of(whole)
     for place, tensor in enumerate(tensors):
@@ -87,7 +87,7 @@ def split_by_tensor(recorder: Recorder, func: Any, tensor: torch.Tensor, places:
     if not places.ndim:
         raise recorder.data_dependent("a number of parts that a tensor holds")
     elements = [recorder.call(aten.select.int, (places, 0, i), {}) for i in range(places.shape[0])]
-    bounds = [0, *(recorder.scalar(element) for element in elements), None]
+    bounds = [0, *map(recorder.open_number, elements), None]
     return [recorder.call(aten.slice.Tensor, (tensor, dim, *ends), {}) for ends in pairwise(bounds)]
 
 
@@ -98,4 +98,4 @@ def _counts(whole: Any, step: Any) -> list[int]:
 
 
 def _values(size: Any) -> tuple[int, ...]:
-    return tuple(size.node.values) if type(size) is torch.SymInt else (size,) * 3
+    return tuple(size.node.values) if isinstance(size, torch.SymInt) else (size,) * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +12,8 @@ import torch
 from exporter.capture.branches import explored
 from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
-from exporter.capture.libraries import replaced_functions
 from exporter.capture.known import ValueNeeded
+from exporter.capture.libraries import replaced_functions
 from exporter.capture.recorder import SAMPLES, Recorder
 from exporter.capture.subscripts import getitem, setitem
 from exporter.capture.tensors import RecordedTensor, Spec
@@ -57,7 +58,7 @@ def _recorded(
         stack.enter_context(untouched(model))
         stack.enter_context(above_autograd())
         stack.enter_context(compiling())
-        stack.enter_context(subscripts(getitem, setitem))
+        stack.enter_context(subscripts(partial(getitem, recorder), partial(setitem, recorder)))
         stack.enter_context(integer_bindings(recorder.call))
         stack.enter_context(module_calls(_scoped(recorder, modules)))
         stack.enter_context(lengths())

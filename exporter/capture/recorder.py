@@ -17,9 +17,8 @@ from typing import Any
 import torch
 from torch import fx
 
-from exporter.capture.branches import Undecided
+from exporter.capture.answers import Answers
 from exporter.capture.data_dependent import (
-    answer_for_sizes,
     has_mask,
     is_open_slice,
     is_unbacked,
@@ -27,13 +26,12 @@ from exporter.capture.data_dependent import (
     slice_outcomes,
     unbacked_outcomes,
 )
-from exporter.capture.folding import FOLD_LIMIT, folded
+from exporter.capture.folding import folded
 from exporter.capture.graph import Decision, Source
 from exporter.capture.kernels import Kernels, Outcome, fill
-from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
 from exporter.capture.mutation import functional, write_back, written_arguments
 from exporter.capture.packed import PACKED_OUTCOMES
-from exporter.capture.sizes import Number, SizeNode
+from exporter.capture.sizes import SizeNode
 from exporter.capture.tensors import RecordedTensor, Spec, ViewStep, same_sizes, same_step
 from exporter.capture.torch_internals import (
     DispatchMode,
@@ -44,7 +42,7 @@ from exporter.capture.torch_internals import (
     schema_of,
     size_from_node,
 )
-from exporter.errors import CaptureError, DataDependentError
+from exporter.errors import CaptureError
 
 aten = torch.ops.aten
 
@@ -61,7 +59,7 @@ _COPIES = {
 }  # fmt: skip
 
 
-class Recorder(DispatchMode):
+class Recorder(Answers, DispatchMode):
     """Records what runs under it.
 
     Attributes:
@@ -190,101 +188,6 @@ class Recorder(DispatchMode):
             if user:
                 return Source(code, frame.f_lineno)
             frame = frame.f_back
-        return None
-
-    # Sizes: what the nodes of SymInts ask.
-
-    def decide(self, node: SizeNode) -> bool:
-        """The example's answer; noted, unless it is the same at every sample by equality."""
-        if not self._quiet:
-            if node.data:
-                settled = answer_for_sizes(node)
-                return self._answer() if settled is None else settled
-            ordered = node.operation not in (operator.eq, operator.ne)
-            if ordered or len(set(node.values)) > 1:
-                self.decisions.append(Decision(node, self.source(), fixed=False))
-        return bool(node.values[0])
-
-    def _answer(self) -> bool:
-        """The answer to a decision by values, where one was given."""
-        error = self.data_dependent("a condition on a size that depends on values")
-        if self.answers is None:
-            raise error
-        self.asked += 1
-        if self.asked > len(self.answers):
-            raise Undecided(error)
-        return self.answers[self.asked - 1]
-
-    def fix(self, node: SizeNode) -> Number:
-        """The example's value; noted."""
-        if node.data:
-            raise self.data_dependent("a number needed from a size that depends on values")
-        if not self._quiet and len(set(node.values)) > 1:
-            self.decisions.append(Decision(node, self.source(), fixed=True))
-        return node.values[0]
-
-    def fix_count(self, node: SizeNode, parts: Sequence[torch.Tensor]) -> None:
-        """Note that a size is fixed at the example's value, in as many parts as there are."""
-        nodes = tuple(self.node_of(self.tensor(part)) for part in parts)
-        self.decisions.append(Decision(node, self.source(), fixed=True, parts=nodes))
-
-    def graph_node(self, node: SizeNode) -> fx.Node:
-        """The node that computes a size, added where it is first used."""
-        if node.cached is None:
-            if node.operation is None:
-                tensor, axis = node.operands
-                node.cached = tensor if axis is None else self.record(aten.sym_size.int, (tensor, axis), {})
-            else:
-                node.cached = self.record(node.operation, [self._size_operand(o) for o in node.operands], {})
-            node.cached.meta["values"] = node.values
-            if node.data:
-                node.cached.meta["data"] = True
-        return node.cached
-
-    def data_dependent(self, what: str) -> DataDependentError:
-        """The error for Python code that needs a value which only a run could tell."""
-        return DataDependentError(
-            f"{what}: the graph cannot hold a Python decision that depends on a tensor's values",
-            hint="use torch.where for values, or torch.cond(condition, if_true, if_false, operands) for a branch",
-            source=str(self.source() or ""),
-        )
-
-    def scalar(self, tensor: RecordedTensor) -> Any:
-        """`tensor.item()`: the number where it is known, else a symbolic one."""
-        value = self.value_of(tensor)
-        if value is not None:
-            return value.item()
-        if (numbers := self._numbers(tensor)) is not None:
-            return numbers
-        if needed := inputs_with_sizes(self.node_of(tensor), self.examples):
-            raise ValueNeeded(needed)
-        kind = torch.empty((), dtype=tensor.dtype).item()
-        samples: tuple[Number, ...] = (3, 5, 7) if type(kind) is int else (0.3, 0.5, 0.7)
-        if isinstance(kind, bool):
-            samples = (True, False, True)
-        node = self.record(aten._local_scalar_dense.default, (tensor,), {})
-        return size_from_node(SizeNode(self, samples, None, (node, None), data=True))
-
-    def _numbers(self, tensor: RecordedTensor) -> Any:
-        """The number in a tensor that depends on sizes alone, a symbolic one where the samples disagree."""
-        node = self.node_of(tensor)
-        values = known_values(self, node)
-        if values is None:
-            return None
-        numbers = tuple(value.item() for value in values)
-        if len(set(numbers)) == 1 and (len(numbers) == 1 or type(numbers[0]) is not bool):
-            return numbers[0]
-        item = self.record(aten._local_scalar_dense.default, (tensor,), {})
-        return size_from_node(SizeNode(self, numbers, None, (item, None)))
-
-    def value_of(self, tensor: RecordedTensor) -> torch.Tensor | None:
-        """The real tensor, where it is small and depends on no input."""
-        if tensor.constant is not None:
-            return tensor.constant
-        node = self.node_of(tensor)
-        if node.op == "get_attr" and tensor.numel() <= FOLD_LIMIT:
-            real = self.state[str(node.target)]
-            return None if real.is_meta else real.detach().reshape(tuple(tensor.shape))
         return None
 
     # Writing.

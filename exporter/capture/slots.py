@@ -32,7 +32,8 @@ def forget_item_slot(kind: type) -> None:
     slot = _item_slot(kind)
     if indexed.value and not plain.value and slot.value == indexed.value:
         slot.value = None
-    for heir in kind.__subclasses__():
+    heirs: list[type] = kind.__subclasses__()
+    for heir in heirs:
         if "__getitem__" not in vars(heir):
             forget_item_slot(heir)
 

@@ -11,25 +11,28 @@ from typing import Any
 
 import torch
 
+from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor
 
 aten = torch.ops.aten
 
 
-def getitem(original: Callable[..., Any], tensor: torch.Tensor, index: Any) -> Any:
+def getitem(recorder: Recorder, original: Callable[..., Any], tensor: torch.Tensor, index: Any) -> Any:
     """`tensor[index]`."""
     if not _is_symbolic(index):
         return original(tensor, index)
-    view, indices = _view(tensor, index)
+    view, indices = _view(recorder, tensor, index)
     return aten.index.Tensor(view, indices) if indices else view
 
 
-def setitem(original: Callable[..., Any], tensor: torch.Tensor, index: Any, value: Any) -> None:
+def setitem(
+    recorder: Recorder, original: Callable[..., Any], tensor: torch.Tensor, index: Any, value: Any
+) -> None:  # fmt: skip
     """`tensor[index] = value`; torch looks for leading dims of size 1 of the value, and so at its sizes."""
     if not _is_symbolic(index) and not _has_symbolic_sizes(value):
         original(tensor, index, value)
         return
-    view, indices = _view(tensor, index)
+    view, indices = _view(recorder, tensor, index)
     if not isinstance(value, torch.Tensor):
         value = torch.full((), value, dtype=tensor.dtype, device=tensor.device)
     while value.ndim > _rank_under(view, indices):
@@ -45,16 +48,18 @@ def _is_symbolic(index: Any) -> bool:
 
 
 def _has_symbolic_sizes(value: Any) -> bool:
-    return type(value) is RecordedTensor and any(type(size) is torch.SymInt for size in value.shape)
+    return type(value) is RecordedTensor and any(isinstance(size, torch.SymInt) for size in value.shape)
 
 
 def _asks_for_a_number(item: Any) -> bool:
     if type(item) is slice:
         return any(type(bound) is RecordedTensor for bound in (item.start, item.stop, item.step))
-    return type(item) is torch.SymInt or (type(item) is RecordedTensor and item.ndim == 0 and item.constant is None)
+    return isinstance(item, torch.SymInt) or (type(item) is RecordedTensor and item.ndim == 0 and item.constant is None)
 
 
-def _view(tensor: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+def _view(
+    recorder: Recorder, tensor: torch.Tensor, index: Any
+) -> tuple[torch.Tensor, list[torch.Tensor | None]]:  # fmt: skip
     """The tensor under all indices but those that are tensors; and these, None for each dim without one."""
     indices: list[torch.Tensor | None] = []
     dim = 0
@@ -62,10 +67,10 @@ def _view(tensor: torch.Tensor, index: Any) -> tuple[torch.Tensor, list[torch.Te
         if item is None:
             tensor = tensor.unsqueeze(dim)
         elif type(item) is slice:
-            start, stop, step = (_number(bound) for bound in (item.start, item.stop, item.step))
+            start, stop, step = (_number(recorder, bound) for bound in (item.start, item.stop, item.step))
             tensor = aten.slice.Tensor(tensor, dim, start, stop, 1 if step is None else step)
         elif _is_number(item):
-            tensor = aten.select.int(tensor, dim, _number(item))
+            tensor = aten.select.int(tensor, dim, _number(recorder, item))
             continue
         else:
             found = item if isinstance(item, torch.Tensor) else torch.as_tensor(item)
@@ -115,5 +120,9 @@ def _is_number(item: Any) -> bool:
     return isinstance(item, (int, torch.SymInt)) and type(item) is not bool
 
 
-def _number(item: Any) -> Any:
-    return item.item() if isinstance(item, torch.Tensor) else item
+def _number(recorder: Recorder, item: Any) -> Any:
+    """A number as it is; what a tensor holds is left open, be it the element of an input or not."""
+    if not isinstance(item, torch.Tensor):
+        return item
+    tensor = recorder.tensor(item)
+    return item.item() if recorder.value_of(tensor) is not None else recorder.open_number(tensor)

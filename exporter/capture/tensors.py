@@ -121,6 +121,14 @@ class RecordedTensor(torch.Tensor):
     def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
         return self.clone()
 
+    def __len__(self) -> int:
+        """Where it is dynamic, none: `list(x)` asks C for a hint, and `len(x)` does not come here."""
+        if not self.ndim or isinstance(self.shape[0], torch.SymInt):
+            raise TypeError(
+                "len() of a tensor of rank 0" if not self.ndim else "len() of a dynamic dim: use x.shape[0]"
+            )
+        return int(self.shape[0])
+
     def tolist(self) -> Any:
         """The values, where they do not depend on the model's inputs."""
         if self.constant is not None:

@@ -61,9 +61,7 @@ def _nodes(rewriter: Rewriter, graph: ir.Graph, outer: list[Seen]) -> int:
         key = _key(op_type, node)
         if key is None:
             continue
-        earlier = seen.setdefault(key, node)
-        for known in outer:
-            earlier = known.get(key, earlier)
+        earlier = next((known[key] for known in outer if key in known), None) or seen.setdefault(key, node)
         if earlier is not node and not rewriter.is_kept(node) and _serves(earlier, node):
             merged += rewriter.replace(node, earlier.outputs)  # 1
     return merged

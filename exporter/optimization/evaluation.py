@@ -51,7 +51,7 @@ def _as_eager(function: Callable[[torch.Tensor], torch.Tensor]) -> Evaluator:
 
     def evaluator(_: Attributes, x: Array) -> Array:
         wide = x if x.dtype in _TORCH_FLOATS else x.astype(np.float32)
-        result: Array = function(torch.from_numpy(np.ascontiguousarray(wide))).numpy()
+        result: Array = function(torch.from_numpy(np.array(wide, order="C"))).numpy()
         return result.reshape(x.shape)
 
     return evaluator

@@ -246,28 +246,28 @@ def _indexed(node: ir.Node) -> tuple[int, int] | None:
     return index[0], attribute(node, "axis", 0) % len(data)
 
 
-def _gather_of_transpose(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
-    turn = made_by(node.inputs[0], "Transpose")
+def _index(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
+    found = _indexed(node)
+    if found is None:
+        return None
+    (index, axis), data = found, node.inputs[0]
+    turn = made_by(data, "Transpose")
     perm = None if turn is None else _perm(turn)
-    found = None if perm is None else _indexed(node)
-    if turn is None or perm is None or found is None:
-        return None
-    _, axis = found
-    others = [*perm[:axis], *perm[axis + 1 :]]
-    if others != sorted(others):
-        return None
-    attributes = [ir.AttrInt64("axis", perm[axis])]
-    return rewriter.emit(node, "Gather", [turn.inputs[0], node.inputs[1]], attributes)  # 11
+    if turn is not None and perm is not None:
+        others = [*perm[:axis], *perm[axis + 1 :]]
+        if others == sorted(others):
+            data, axis = turn.inputs[0], perm[axis]
+    piece = _piece(rewriter, node, data, axis, index)
+    if piece is not None or data is node.inputs[0]:
+        return piece  # 12
+    return rewriter.emit(node, "Gather", [data, node.inputs[1]], [ir.AttrInt64("axis", axis)])  # 11
 
 
-def _piece(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
-    view = made_by(node.inputs[0], "Reshape")
-    found = None if view is None else _indexed(node)
-    if view is None or found is None:
-        return None
-    index, axis = found
-    whole, parts, piece = dims(view.inputs[0]), dims(node.inputs[0]), dims(node.outputs[0])
-    if whole is None or parts is None or piece is None or len(whole) != len(piece):
+def _piece(rewriter: Rewriter, node: ir.Node, data: ir.Value | None, axis: int, index: int) -> ir.Value | None:
+    view = made_by(data, "Reshape")
+    whole = None if view is None else dims(view.inputs[0])
+    parts, piece = dims(data), dims(node.outputs[0])
+    if view is None or whole is None or parts is None or piece is None or len(whole) != len(piece):
         return None
     changed = [i for i, dim in enumerate(whole) if not same_dims((dim,), (piece[i],))]
     count = parts[axis]
@@ -283,7 +283,7 @@ def _piece(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     attributes = [ir.AttrInt64("axis", split)]
     if rewriter.opset_version >= 18:
         attributes.append(ir.AttrInt64("num_outputs", count))
-    return rewriter.emit(node, "Split", [view.inputs[0]], attributes, position=index % count, count=count)  # 12
+    return rewriter.emit(node, "Split", [view.inputs[0]], attributes, position=index % count, count=count)
 
 
 # Broadcasting
@@ -391,7 +391,7 @@ RULES: Rules = {
     "Flatten": (_views, _split_views),
     "Squeeze": (_views, _split_views),
     "Unsqueeze": (_views, _split_views),
-    "Gather": (_gather_of_transpose, _piece),
+    "Gather": (_index,),
     "Expand": (_known_expand, _expands),
     "SequenceAt": (_sequence_at,),
     **dict.fromkeys(_ELEMENTWISE, (_elementwise,)),

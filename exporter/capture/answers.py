@@ -1,0 +1,175 @@
+"""What a recording answers when Python code asks: for a number, a truth, the value of a tensor."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+
+from exporter.capture.branches import Undecided
+from exporter.capture.data_dependent import answer_for_sizes
+from exporter.capture.folding import FOLD_LIMIT
+from exporter.capture.graph import Decision, Source, live_nodes
+from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
+from exporter.capture.sizes import Number, SizeNode
+from exporter.capture.tensors import RecordedTensor
+from exporter.capture.torch_internals import size_from_node
+from exporter.errors import DataDependentError
+
+aten = torch.ops.aten
+
+
+class Answers:
+    """The part of the recorder that sizes and tensors turn to; its attributes are the recorder's."""
+
+    graph: fx.Graph
+    state: dict[str, torch.Tensor]
+    decisions: list[Decision]
+    known_values: dict[fx.Node, tuple[Any, ...] | None]
+    answers: Sequence[bool] | None
+    asked: int
+    examples: dict[str, torch.Tensor]
+    _quiet: bool
+
+    if TYPE_CHECKING:
+
+        def record(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> fx.Node:
+            """Add a node."""
+
+        def node_of(self, tensor: RecordedTensor) -> fx.Node:
+            """The node of the tensor's value now."""
+
+        def tensor(self, tensor: torch.Tensor) -> RecordedTensor:
+            """What stands for a tensor."""
+
+        def source(self) -> Source | None:
+            """The user's line."""
+
+        def _size_operand(self, operand: Any) -> Any:
+            """What stands for an operand of a size."""
+
+    # Sizes: what the nodes of SymInts ask.
+
+    def decide(self, node: SizeNode) -> bool:
+        """The example's answer; noted, unless it is the same at every sample by equality."""
+        if not self._quiet:
+            if node.data:
+                settled = answer_for_sizes(node)
+                if settled is not None:
+                    return settled
+                self._need_values(node)
+                return self._answer()
+            ordered = node.operation not in (operator.eq, operator.ne)
+            if ordered or len(set(node.values)) > 1:
+                self.decisions.append(Decision(node, self.source(), fixed=False))
+        return bool(node.values[0])
+
+    def _answer(self) -> bool:
+        """The answer to a decision by values, where one was given."""
+        error = self.data_dependent("a condition on a size that depends on values")
+        if self.answers is None:
+            raise error
+        self.asked += 1
+        if self.asked > len(self.answers):
+            raise Undecided(error)
+        return self.answers[self.asked - 1]
+
+    def fix(self, node: SizeNode) -> Number:
+        """The example's value; noted."""
+        if node.data:
+            self._need_values(node)
+            raise self.data_dependent("a number needed from a size that depends on values")
+        if not self._quiet and len(set(node.values)) > 1:
+            self.decisions.append(Decision(node, self.source(), fixed=True))
+        return node.values[0]
+
+    def _need_values(self, node: SizeNode) -> None:
+        """Ask for the values of the inputs that hold the sizes which a number was left open for, if there are such.
+
+        Raises:
+            ValueNeeded: there are.
+        """
+        stack: list[Any] = [node]
+        while stack:
+            size = stack.pop()
+            if not isinstance(size, SizeNode) or size.is_literal:
+                continue
+            if size.operation is not None:
+                stack.extend(size.operands)
+                continue
+            for item in live_nodes(self.graph, [size.operands[0]]):
+                if item.target is aten._local_scalar_dense.default and isinstance(item.args[0], fx.Node):
+                    needed = inputs_with_sizes(item.args[0], self.examples)
+                    if needed:
+                        raise ValueNeeded(needed)
+
+    def fix_count(self, node: SizeNode, parts: Sequence[torch.Tensor]) -> None:
+        """Note that a size is fixed at the example's value, in as many parts as there are."""
+        nodes = tuple(self.node_of(self.tensor(part)) for part in parts)
+        self.decisions.append(Decision(node, self.source(), fixed=True, parts=nodes))
+
+    def graph_node(self, node: SizeNode) -> fx.Node:
+        """The node that computes a size, added where it is first used."""
+        if node.cached is None:
+            if node.operation is None:
+                tensor, axis = node.operands
+                node.cached = tensor if axis is None else self.record(aten.sym_size.int, (tensor, axis), {})
+            else:
+                node.cached = self.record(node.operation, [self._size_operand(o) for o in node.operands], {})
+            node.cached.meta["values"] = node.values
+            if node.data:
+                node.cached.meta["data"] = True
+        return node.cached
+
+    def data_dependent(self, what: str) -> DataDependentError:
+        """The error for Python code that needs a value which only a run could tell."""
+        return DataDependentError(
+            f"{what}: the graph cannot hold a Python decision that depends on a tensor's values",
+            hint="use torch.where for values, or torch.cond(condition, if_true, if_false, operands) for a branch",
+            source=str(self.source() or ""),
+        )
+
+    def scalar(self, tensor: RecordedTensor) -> Any:
+        """`tensor.item()`: the number where it is known, else a symbolic one."""
+        value = self.value_of(tensor)
+        if value is not None:
+            return value.item()
+        if (numbers := self._numbers(tensor)) is not None:
+            return numbers
+        if needed := inputs_with_sizes(self.node_of(tensor), self.examples):
+            raise ValueNeeded(needed)
+        return self.open_number(tensor)
+
+    def open_number(self, tensor: RecordedTensor) -> Any:
+        """A symbolic number for what a tensor of one element holds, whatever that may be."""
+        kind = torch.empty((), dtype=tensor.dtype).item()
+        samples: tuple[Number, ...] = (3, 5, 7) if type(kind) is int else (0.3, 0.5, 0.7)
+        if isinstance(kind, bool):
+            samples = (True, False, True)
+        node = self.record(aten._local_scalar_dense.default, (tensor,), {})
+        return size_from_node(SizeNode(self, samples, None, (node, None), data=True))
+
+    def _numbers(self, tensor: RecordedTensor) -> Any:
+        """The number in a tensor that depends on sizes alone, a symbolic one where the samples disagree."""
+        node = self.node_of(tensor)
+        values = known_values(self, node)
+        if values is None:
+            return None
+        numbers = tuple(value.item() for value in values)
+        if len(set(numbers)) == 1 and (len(numbers) == 1 or type(numbers[0]) is not bool):
+            return numbers[0]
+        item = self.record(aten._local_scalar_dense.default, (tensor,), {})
+        return size_from_node(SizeNode(self, numbers, None, (item, None)))
+
+    def value_of(self, tensor: RecordedTensor) -> torch.Tensor | None:
+        """The real tensor, where it is small and depends on no input."""
+        if tensor.constant is not None:
+            return tensor.constant
+        node = self.node_of(tensor)
+        if node.op == "get_attr" and tensor.numel() <= FOLD_LIMIT:
+            real = self.state[str(node.target)]
+            return None if real.is_meta else real.detach().reshape(tuple(tensor.shape))
+        return None

@@ -1,0 +1,104 @@
+"""What Python code asks of tensors and sizes while it is recorded: numbers, truths, lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from exporter import ExportError, Program, export
+
+
+class _Module(nn.Module):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.function(*inputs)
+
+
+def _exported(function: Callable[..., Any], *inputs: Any, **options: Any) -> Program:
+    program = export(_Module(function), inputs, **options)
+    report = program.validate()
+    assert report.passed, str(report)
+    return program
+
+
+def _sizes_in_a_tensor(x: Tensor) -> list[Tensor]:
+    """As deformable DETR does: sizes go into a tensor, and come out of it as numbers."""
+    shapes = torch.stack([torch.full((), x.shape[1]), torch.full((), 2 * x.shape[1])])
+    first, second = shapes.tolist()
+    return list(torch.cat([x, x, x], 1).split([first, second], 1))
+
+
+def test_numbers_that_depend_on_sizes_alone_are_known() -> None:
+    program = _exported(_sizes_in_a_tensor, torch.randn(2, 5), dynamic_shapes=({1: "n"},))
+    assert program.report.decisions == []
+
+
+def _checked(x: Tensor, lengths: Tensor) -> Tensor:
+    if not lengths.max().item() <= 100:
+        raise ValueError("too long")
+    if x.isnan().any():
+        raise ValueError("no numbers")
+    return x * lengths[:, None]
+
+
+def test_checks_of_values_are_passed() -> None:
+    _exported(_checked, torch.randn(2, 5), torch.tensor([3, 5]))
+
+
+def _either(x: Tensor) -> Tensor:
+    return x + 1 if (x > 0).all() else x - 1
+
+
+def test_a_decision_by_values_is_an_error() -> None:
+    with pytest.raises(ExportError, match="depends on a tensor's values"):
+        export(_Module(_either), torch.randn(2, 5))
+
+
+def _broken(x: Tensor) -> Tensor:
+    if (x > 0).all():
+        return x.reshape(7, 77)  # fails for a reason that is no check of the model's own
+    return x - 1
+
+
+def test_a_branch_that_cannot_be_recorded_is_no_check() -> None:
+    with pytest.raises(ExportError, match="depends on a tensor's values"):
+        export(_Module(_broken), torch.randn(2, 5))
+
+
+def test_len_of_a_tensor_is_dynamic() -> None:
+    _exported(lambda x: x.new_zeros(len(x), 3) + x.sum(), torch.randn(2, 5), dynamic_shapes=({0: "n"},))
+
+
+@pytest.mark.parametrize("join", [torch.cat, torch.stack], ids=["cat", "stack"])
+def test_all_parts_of_a_batch_together_are_the_batch(join: Callable[..., Tensor]) -> None:
+    program = _exported(lambda x: join(list(x)), torch.randn(2, 5, 3), dynamic_shapes=({0: "n"},))
+    assert program.report.decisions == []
+
+
+def test_square_transposes_stay() -> None:
+    _exported(lambda x: x.t() + torch.arange(4.0), torch.randn(4, 4))
+    _exported(lambda x: x.transpose(1, 2) @ x, torch.randn(2, 3, 3))
+
+
+def _patches(pixels: Tensor, grid: Tensor) -> Tensor:
+    return torch.cat([part.reshape(h, w, -1).sum(0) for part, (h, w) in zip([pixels], grid.tolist(), strict=True)])
+
+
+def test_an_input_that_holds_sizes_is_fixed_and_said() -> None:
+    program = _exported(_patches, torch.randn(6, 3), torch.tensor([[2, 3]]))
+    assert [str(c) for c in program.report.decisions] == [
+        "inputs_1 == [[2, 3]] (fixed at sizes that the model's code reads from this input)"
+    ]
+
+
+def test_torch_is_left_as_it_was() -> None:
+    export(_Module(lambda x: x + 1), torch.randn(2, 5))
+    assert torch.tensor([torch.tensor(3), torch.tensor(4)]).tolist() == [3, 4]
+    assert len(torch.ones(3)) == 3
