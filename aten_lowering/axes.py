@@ -37,8 +37,9 @@ def arange_axis(op: Builder, value: Value, size: Size) -> int | None:
     if len(long) != 1 or dims(value)[long[0]] != size:
         return None
     if value.const_value is not None:
-        small = type(size) is int and size <= _MOST_READ
-        return long[0] if small and (value.const_value.numpy().reshape(-1) == np.arange(size)).all() else None
+        if not isinstance(size, int) or size > _MOST_READ:
+            return None
+        return long[0] if (value.const_value.numpy().reshape(-1) == np.arange(size)).all() else None
     node = value.producer()
     if node is None:
         return None

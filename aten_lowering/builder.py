@@ -23,22 +23,12 @@ from aten_lowering.equal_sizes import EqualSizes
 from aten_lowering.errors import LoweringError
 from aten_lowering.schemas import OpSchema, make_attribute, op_schema, type_variable
 from aten_lowering.size_nodes import SizeNodes, flattening
-from shape_inference import (
-    Dim,
-    InferenceError,
-    SequenceType,
-    Size,
-    TensorType,
-    Type,
-    infer_call,
-    same,
-    symbol,
-)
+from shape_inference import Dim, InferenceError, SequenceType, Size, TensorType, Type, infer_call, same, symbol
+from shape_inference.types import MAX_CONTENT
 
 __all__ = ["Builder", "Value", "dims", "dtype", "rank"]
 
 Value = ir.Value
-_CONTENT_LIMIT = 64
 
 
 def dims(value: Value) -> tuple[Size, ...]:
@@ -68,7 +58,6 @@ class _Root:
         self.initializers: dict[str, Value] = {}
         self.opset_imports: dict[str, int] = {"": opset_version}
         self.functions: dict[Any, ir.Function] = {}
-        self.attributes: dict[Any, ir.Attr] = {}
         self.notes: dict[Value, Any] = {}  # what a rule knows of a value that it made, for rules that follow
 
 
@@ -105,8 +94,6 @@ class Builder(BuilderBase):
         self.__dict__[op_type] = emit
         return emit
 
-    # Emission.
-
     def emit(
         self, op_type: str, inputs: Sequence[Any], attributes: Mapping[str, Any], *, outputs: int = 1, domain: str = ""
     ) -> Any:  # fmt: skip
@@ -133,11 +120,11 @@ class Builder(BuilderBase):
         made = self._append(op_type, values, self._attributes(given, info), results, domain)
         return made[0] if outputs == 1 else made
 
-    def call_op(self, op_type: str, args: Sequence[Any], kwargs: dict[str, Any], /, **options: Any) -> Any:
+    def call_op(  # type: ignore[override]  # the base names every option
+        self, op_type: str, args: Sequence[Any], kwargs: dict[str, Any], /, **options: Any
+    ) -> Any:
         """What `BuilderBase` calls; the same as `emit`."""
-        outputs = options.get("outputs", 1)
-        count = outputs if isinstance(outputs, int) else len(outputs)
-        return self.emit(op_type, args, kwargs, outputs=count, domain=options.get("domain", ""))
+        return self.emit(op_type, args, kwargs, outputs=options.get("outputs", 1), domain=options.get("domain", ""))
 
     def _add_node(self, node: ir.Node) -> None:
         self.nodes.append(node)
@@ -220,7 +207,7 @@ class Builder(BuilderBase):
         shape = cast("tuple[int, ...]", tuple(tensor.shape))
         value = Value(name=name, const_value=tensor)
         content = None
-        if contents is not None and contents.size <= _CONTENT_LIMIT and contents.dtype.kind in "iufb":
+        if contents is not None and contents.size <= MAX_CONTENT and contents.dtype.kind in "iufb":
             content = tuple(contents.reshape(-1).tolist())
         self.set_type(value, TensorType(tensor.dtype, shape, content))
         self.root.initializers[name] = value
@@ -448,8 +435,6 @@ class Builder(BuilderBase):
     def type(self, value: Value) -> TensorType:
         """The inferred type of a value."""
         return cast(TensorType, self._type(value, self.root.types))
-
-    # Inside.
 
     def _type(self, value: Value, types: Mapping[Value, Type]) -> Type:
         known = types.get(value)

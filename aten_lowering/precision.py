@@ -10,8 +10,10 @@ __all__ = ["opmath", "ordered", "widened"]
 
 _HALVES = {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
 
-# onnxruntime's kernels that compare elements (ReduceMax, ArgMax, TopK, Where) lack these types.
+# onnxruntime's kernels that compare elements (ReduceMax, ArgMax, TopK, Where) lack these types, and ONNX's
+# TopK and losses do not take bfloat16.
 _ORDERED_AS = {
+    ir.DataType.BFLOAT16: ir.DataType.FLOAT,
     ir.DataType.BOOL: ir.DataType.UINT8,
     ir.DataType.INT16: ir.DataType.INT32,
     ir.DataType.UINT16: ir.DataType.INT32,

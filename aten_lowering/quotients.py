@@ -86,6 +86,19 @@ def _reduced(numerator: Size, denominator: Size) -> Any:
     return Quotient(numerator, denominator)
 
 
+def _extreme(pick: Callable[[Size, Size], Size], on_values: str) -> Callable[..., Any]:
+    """The smaller or the larger of two numbers; denominators are sizes, and so positive."""
+
+    def apply(op: Builder, a: Any, b: Any) -> Any:
+        if isinstance(a, Value) or isinstance(b, Value):
+            return op.emit(on_values, [_as_value(op, a), _as_value(op, b)], {})
+        if isinstance(a, (Quotient, float)) or isinstance(b, (Quotient, float)):
+            return _on_quotients(op, pick, on_values, a, b)
+        return pick(a, b)
+
+    return apply
+
+
 def _truediv(op: Builder, a: Any, b: Any) -> Any:
     if isinstance(a, Value) or isinstance(b, Value):
         return op.Div(_as_value(op, a), _as_value(op, b))
@@ -194,8 +207,8 @@ SIZE_FUNCTIONS: dict[Any, Callable[..., Any]] = {
     math.exp: _unary(math.exp, "Exp"),
     math.sin: _unary(math.sin, "Sin"),
     math.cos: _unary(math.cos, "Cos"),
-    min: lambda op, a, b: smaller(a, b),
-    max: lambda op, a, b: larger(a, b),
+    min: _extreme(smaller, "Min"),
+    max: _extreme(larger, "Max"),
     abs: lambda op, a: larger(a, -a),
     torch.sym_float: lambda op, a: a if isinstance(a, (Quotient, float, Value)) else Quotient(a),
 }

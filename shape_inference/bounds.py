@@ -6,12 +6,12 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-from shape_inference.polynomials import Atom, Monomial, Terms, add, multiply, terms_of, times
+from shape_inference.polynomials import Atom, Monomial, Terms, add, multiply, terms_of, times, without
 
 if TYPE_CHECKING:
     from shape_inference.dims import Size
 
-__all__ = ["PROOF_DEPTH", "Range", "bounds", "extreme_range", "quotient_range", "range_of"]
+__all__ = ["PROOF_DEPTH", "Range", "bounds", "extreme_range", "least_divisor", "quotient_range", "range_of"]
 
 # How deep proofs go into nested floor divisions, minima and maxima.
 PROOF_DEPTH = 6
@@ -140,6 +140,9 @@ def _replaced(monomial: Monomial, atom: Atom, size: Size) -> Terms:
 
 def _without_divisions(terms: Terms, depth: int, trials: list[int]) -> int | None:
     """What a polynomial is never below, as each p // k lies within [(p - k + 1) / k, p / k]."""
+    remainders = _without_remainders(terms)
+    if remainders is not None:
+        return _least(remainders, depth - 1, trials) if remainders else 0
     found: list[tuple[Monomial, int, Size, int, Monomial]] = []
     scale = 1
     for monomial, factor in terms.items():
@@ -164,12 +167,40 @@ def _without_divisions(terms: Terms, depth: int, trials: list[int]) -> int | Non
     return None if low is None else -(-low // scale)
 
 
+def _without_remainders(terms: Terms) -> Terms | None:
+    """A polynomial that is no greater, without one d*(p // d), which lies within [p - d + 1, p] for d > 0."""
+    for monomial, factor in terms.items():
+        for place, atom in enumerate(monomial):
+            if atom.kind != "floordiv" or isinstance(atom.args[1], int):
+                continue
+            above, below = atom.args
+            low = range_of(below)[0]
+            ((divisor, scale), *more) = terms_of(below).items()
+            others = without(monomial[:place] + monomial[place + 1 :], divisor)
+            if more or others is None or low is None or low < 0 or factor % scale:
+                continue
+            rest = _monomial_range(others)[0]
+            if rest is not None and rest >= 0:
+                bound = terms_of(above - below + 1 if factor > 0 else above)
+                put = {times(others, part): value for part, value in bound.items()}
+                return add(add(terms, {monomial: factor}, -1), put, factor // scale)
+    return None
+
+
+def least_divisor(size: Size) -> int | None:
+    """What a divisor, which is not 0, is never below; None if it may be negative."""
+    low = range_of(size)[0]
+    if low is None or low < 0:
+        return None
+    shared = math.gcd(*terms_of(size).values())
+    return max(-(-low // shared) * shared, shared) if shared else None
+
+
 def quotient_range(a: Size, b: Size) -> Range:
     """The range of a // b, which has no value where b is 0; nothing is known where b may be negative."""
-    (a_low, a_high), (b_low, b_high) = range_of(a), range_of(b)
-    if b_low is None or b_low < 0:
+    (a_low, a_high), b_low, b_high = range_of(a), least_divisor(b), range_of(b)[1]
+    if b_low is None:
         return None, None
-    b_low = max(b_low, 1)
     low = high = None
     if a_low is not None:
         low = a_low // b_low if a_low < 0 else (0 if b_high is None else a_low // b_high)

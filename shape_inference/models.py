@@ -20,6 +20,14 @@ __all__ = ["infer"]
 
 Given = Mapping[str, Any]
 
+# Operators whose outputs are as large as their data say.
+_DATA_DEPENDENT = frozenset(
+    {
+        *("Compress", "ImageDecoder", "NonMaxSuppression", "NonZero", "RemovePadding"),
+        *("StringNormalizer", "StringSplit", "Tokenizer", "Unique"),
+    }
+)
+
 # What a rule may raise on a node that no runtime would accept.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -57,6 +65,7 @@ class _Inference:
         self._types: dict[ir.Value, Type] = {}
         self._symbols: dict[str, Dim] = {}
         self._origins: dict[str, str] = {}
+        self._data_sizes: dict[str, str] = {}
         self._errors: list[InferenceError] = []
         self._made_up: set[str] = set()
         self._numbers: dict[str, int] = {}
@@ -75,7 +84,7 @@ class _Inference:
         types = {value: given for value, given in self._types.items() if given is not UNKNOWN}
         for value, given in types.items():
             _write(value, given)
-        return Report(self._errors, types, self._origins, graph)
+        return Report(self._errors, types, self._origins, self._data_sizes, graph)
 
     # -- inputs ----------------------------------------------------------------------------
 
@@ -164,11 +173,17 @@ class _Inference:
         self._numbers[hint] = number + 1
         name = self._name(f"{hint}_{number}")
         self._made_up.add(name)
-        self._origins[name] = self._origin()
+        self._note(name)
         return self._symbols[name]
 
-    def _origin(self) -> str:
-        return self._path + (label(self._node) if self._node is not None else "input")
+    def _note(self, name: str) -> None:
+        """Remember that a name is for a size that the node at hand makes."""
+        node = self._node
+        by = self._path + (label(node) if node is not None else "input")
+        if node is not None and node.op_type in _DATA_DEPENDENT:
+            self._data_sizes[name] = by
+        else:
+            self._origins[name] = by
 
     # -- nodes -----------------------------------------------------------------------------
 
@@ -387,7 +402,7 @@ class _Inference:
         if type(size) is Dim:
             for name in size.free_symbols() - self._symbols.keys():
                 self._symbols[name] = symbol(name)
-                self._origins[name] = self._origin()
+                self._note(name)
         return size
 
     def _contradict(self, value: ir.Value, said: str, found: str) -> None:

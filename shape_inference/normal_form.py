@@ -242,8 +242,10 @@ def _by_dim(a: Size, b: Dim) -> Size:
         if whole:
             outside = make(whole)
             return outside + divided(a - outside * b, b)
-    low = range_of(a)[0]
-    if low is not None and low >= 0 and dims.at_least(b, a + 1):
+    low, high = quotient_range(a, b)
+    if low is not None and low == high:
+        return low
+    if low == 0 and dims.at_least(b, a + 1):
         return 0
     return _division(a, b)
 

@@ -53,11 +53,14 @@ class Report:
         types: The type of every value that one is known of.
         origins: The names that were made up for sizes without a formula, and the node that
             each came from.
+        data_sizes: The names of sizes that only the data decide, as after a NonZero, and the
+            node of each. What is a formula over them is not unresolved.
     """
 
     errors: list[InferenceError]
     types: Mapping[ir.Value, Type]
     origins: Mapping[str, str]
+    data_sizes: Mapping[str, str]
     _graph: ir.Graph = field(repr=False)
 
     @property
@@ -122,8 +125,9 @@ class Report:
         return tensor is None or tensor.shape is None or tensor.dtype is ir.DataType.UNDEFINED
 
     def __str__(self) -> str:
-        """A table: errors, then what is unresolved, then every value."""
+        """A table: errors, sizes of data, what is unresolved, then every value."""
         lines = [f"error: {error}" for error in self.errors]
+        lines += [f"size of data: {name} (by {by})" for name, by in self.data_sizes.items()]
         unresolved = self.unresolved
         lines += [f"unresolved: {item.name} {item.what} (by {item.cause})" for item in unresolved]
         rows = self.values

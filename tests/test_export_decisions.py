@@ -72,6 +72,13 @@ def test_a_branch_that_cannot_be_recorded_is_no_check() -> None:
         export(_Module(_broken), torch.randn(2, 5))
 
 
+def test_a_tensor_of_sizes_and_values_stays_open() -> None:
+    def joined(x: Tensor) -> Tensor:
+        return torch.tensor([x.shape[0], x.shape[1] + 1]) * torch.tensor([[x.argmax(), x.sum().long()]])
+
+    _exported(joined, torch.randn(2, 5), dynamic_shapes=({0: "m", 1: "n"},))
+
+
 def test_len_of_a_tensor_is_dynamic() -> None:
     _exported(lambda x: x.new_zeros(len(x), 3) + x.sum(), torch.randn(2, 5), dynamic_shapes=({0: "n"},))
 

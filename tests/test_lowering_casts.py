@@ -26,7 +26,8 @@ CASES = [
     Case("to_device", lambda x: x.to("cpu", torch.float64), _x, ops="Cast"),
     Case("to_dtype_layout", lambda x: aten.to.dtype_layout(x, dtype=torch.float64, layout=torch.strided), _x),
     Case("to_copy", lambda x: aten._to_copy(x, dtype=torch.float16), _x, ops="Cast"),
-    Case("to_other", lambda x, y: x.to(y), _xy, ops="Cast"),
+    Case("to_tensor", lambda x, y: x.to(y), _xy, ops="Cast"),
+    Case("to_other", lambda x, y: aten.to.other(x, y), _xy, ops="Cast"),
     Case("type_as", lambda x, y: y.type_as(x), _xy, ops="Cast"),
     Case("cast_float", lambda x, y: aten._cast_Float(y), _xy, ops="Cast"),
     Case(

@@ -215,6 +215,7 @@ FORMULAS = [
     (H + H % 2, "2*((h + 1) // 2)"),
     (H - H % 2, "2*(h // 2)"),
     (H % 2, "h % 2"),
+    (-3 % (7 * H), "7*h - 3"),
     (BATCH * H - BATCH * (H // 2), "batch*((h + 1) // 2)"),
     (-(H // 2), "-(h // 2)"),
     (H * (W // 5), "h*(w // 5)"),
@@ -276,6 +277,8 @@ def test_decides() -> None:
     assert divisible(H, 3) is None
     assert divisible(BATCH * SEQ, SEQ) is True
     assert ((H % 7).minimum, (H % 7).maximum) == (0, 6)
+    assert (PAST % SEQ).minimum == 0
+    assert at_least(SEQ - 1, PAST % SEQ) is True
 
 
 def test_is_one_object_and_equals_its_text() -> None:

@@ -20,7 +20,6 @@ _BOOL = ir.DataType.BOOL
 
 # Two operands of one promoted dtype: the op, and the one for bool.
 BINARY: dict[Any, tuple[str, str]] = {
-    aten.mul.Tensor: ("Mul", "And"),
     aten.maximum.default: ("Max", "Or"),
     aten.minimum.default: ("Min", "And"),
     aten.max.other: ("Max", "Or"),
@@ -44,11 +43,29 @@ def _with_number(op: Builder, self: Value, other: Operand) -> list[Value]:
     return promoted(op, self, other, to=result_type(self, standing_for(other)))
 
 
+def _scaled(op: Builder, op_type: str, kind: ir.DataType, a: Operand, b: Operand) -> Value:
+    """A product or quotient; in float32 where a factor is out of the range of float16, as torch computes it."""
+    beyond = kind == ir.DataType.FLOAT16 and any(_is_beyond_half(number) for number in (a, b))
+    return op.cast(op.emit(op_type, promoted(op, a, b, to=ir.DataType.FLOAT if beyond else kind), {}), kind)
+
+
+def _is_beyond_half(number: Operand) -> bool:
+    """Whether a finite number overflows as a float16, or loses digits as a subnormal one."""
+    return isinstance(number, (int, float)) and (65504 < abs(number) < math.inf or 0 < abs(number) < 2.0**-14)
+
+
+@lowers(aten.mul.Tensor)
+def mul(op: Builder, self: Operand, other: Operand) -> Value:
+    """[*A], [*B] -> broadcast, a b; of bools, a and b."""
+    kind = result_type(self, other)
+    return op.And(*promoted(op, self, other)) if kind == _BOOL else _scaled(op, "Mul", kind, self, other)
+
+
 @lowers(aten.mul.Scalar)
 def mul_scalar(op: Builder, self: Value, other: Operand) -> Value:
     """[*S] -> [*S], x * number."""
-    a, b = _with_number(op, self, other)
-    return op.And(a, b) if a.dtype == _BOOL else op.Mul(a, b)
+    kind = result_type(self, standing_for(other))
+    return op.And(*_with_number(op, self, other)) if kind == _BOOL else _scaled(op, "Mul", kind, self, other)
 
 
 @lowers(aten.add.Tensor)
@@ -103,13 +120,13 @@ def _sum(op: Builder, op_type: str, a: Value, b: Value, *, alpha: Operand) -> Va
 @lowers(aten.div.Tensor)
 def div(op: Builder, self: Operand, other: Operand) -> Value:
     """[*A], [*B] -> broadcast, a / b; of integers, in float32."""
-    return op.Div(*promoted(op, self, other, to=float_type([self, other])))
+    return _scaled(op, "Div", float_type([self, other]), self, other)
 
 
 @lowers(aten.div.Scalar)
 def div_scalar(op: Builder, self: Value, other: Operand) -> Value:
     """[*S] -> [*S], x / number; of integers, in float32."""
-    return op.Div(*promoted(op, self, other, to=float_type([self, standing_for(other)])))
+    return _scaled(op, "Div", float_type([self, standing_for(other)]), self, other)
 
 
 @lowers(aten.div.Tensor_mode)
@@ -156,7 +173,7 @@ def _floor_of_quotient(op: Builder, a: Value, b: Value) -> Value:
         return op.Floor(op.Div(a, b))
     remainder = op.Mod(a, b, fmod=1)
     below = op.Min(op.Mul(op.Sign(remainder), op.Sign(b)), 0)
-    floor = op.Round(op.Add(op.Div(op.Sub(a, remainder), b), below))
+    floor = pointwise(op, "Round", op.Add(op.Div(op.Sub(a, remainder), b), below))
     if known is not None and all(known):
         return floor
     return op.Where(op.Equal(b, 0), op.Div(a, b), floor)

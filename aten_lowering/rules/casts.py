@@ -1,8 +1,6 @@
-"""Changes of the element type, and copies, which are nothing in a graph of values."""
+"""Changes of the element type.  Plain copies never get here: the capture gives them their argument's node."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -15,31 +13,9 @@ from aten_lowering.registry import lowers
 
 aten = torch.ops.aten
 
-# The result is the argument: memory, its layout and its sharing are not in a graph of values.
-IDENTITIES: tuple[Any, ...] = (
-    aten.clone.default,
-    aten.contiguous.default,
-    aten.detach.default,
-    aten.alias.default,
-    aten.alias_copy.default,
-    aten.detach_copy.default,
-    aten.lift_fresh_copy.default,
-    aten.positive.default,
-    aten.resolve_neg.default,
-)
 _FLOAT8 = frozenset(
     {ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT8E4M3FNUZ, ir.DataType.FLOAT8E5M2, ir.DataType.FLOAT8E5M2FNUZ}
 )
-
-
-def _identity(overload: Any) -> None:
-    @lowers(overload)
-    def rule(op: Builder, self: Value) -> Value:
-        return self
-
-
-for _overload in IDENTITIES:
-    _identity(_overload)
 
 
 @lowers(aten.to.dtype, aten.to.device, aten.to.dtype_layout, aten._to_copy.default)

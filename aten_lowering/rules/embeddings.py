@@ -9,6 +9,7 @@ from aten_lowering.axes import arange
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.precision import widened
 from aten_lowering.registry import lowers
+from aten_lowering.rules.indexing import scattered
 from aten_lowering.rules.norms import vector_norm
 from shape_inference import Size, product
 
@@ -68,12 +69,12 @@ def embedding_bag(
     if per_sample_weights is not None:
         rows = op.Mul(rows, op.unsqueeze(op.cast(per_sample_weights, dtype(rows)), [1]))
     start = op.expand(op.constant(0.0 if mode != _MAX else float("-inf"), dtype(rows)), [bags, dims(weight)[1]])
-    result = op.ScatterND(start, bag, rows, reduction="add" if mode != _MAX else "max")
+    result = scattered(op, start, bag, rows, 0, "add" if mode != _MAX else "max")
     if mode != _SUM:
         one = op.constant(1.0, dtype(rows))
         ones = op.expand(one, dims(places)) if counts is None else op.cast(counts, dtype(rows))
         zeros = op.expand(op.constant(0.0, dtype(rows)), [bags])
-        sizes = op.unsqueeze(op.ScatterND(zeros, bag, ones, reduction="add"), [1])
+        sizes = op.unsqueeze(scattered(op, zeros, bag, ones, 0, "add"), [1])
         result = op.Div(result, op.Max(sizes, 1.0)) if mode == _MEAN else op.Where(op.Equal(sizes, 0.0), 0.0, result)
     return (op.cast(result, dtype(weight)),)
 
@@ -102,7 +103,7 @@ def embedding_bag_inner(
 
 
 def _bags(op: Builder, count: Size, offsets: Value, bags: Size) -> Value:
-    """The bag of each place, [count, 1]: how many bags start at or before it, less one."""
+    """The bag of each place, [count]: how many bags start at or before it, less one."""
     starts = op.slice(op.cast(offsets, ir.DataType.INT64), 0, 0, bags)
     begun = op.LessOrEqual(starts, op.unsqueeze(arange(op, count), [1]))
-    return op.Sub(op.reduce("ReduceSum", op.cast(begun, ir.DataType.INT64), [1], True), 1)
+    return op.Sub(op.reduce("ReduceSum", op.cast(begun, ir.DataType.INT64), [1]), 1)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import onnx_ir as ir
 import torch
 
-from aten_lowering.axes import axis_of, is_arange
+from aten_lowering.axes import arange_axis, axis_of, is_arange
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.elementwise import where
 from aten_lowering.errors import OpsetError
@@ -60,27 +60,24 @@ def index(op: Builder, self: Value, indices: Sequence[Value | None]) -> Value:
         return _gathered_inside(op, self, places)
     order = [*places.axes, *(axis for axis in range(rank(self)) if axis not in places.axes)]
     front = op.transpose(self, order)
-    rows = _rows_picked(op, places, dims(front))
-    if rows == len(places.axes):
-        return op.reshape(front, [*places.sizes, *dims(front)[rows:]])
-    return op.GatherND(front, stacked(op, places.indices[rows:]), batch_dims=rows or None)
+    axes = [
+        _axis_along(op, item, size, len(places.sizes)) for item, size in zip(places.indices, dims(front), strict=False)
+    ]
+    known = [axis for axis in axes if axis is not None]
+    if len(known) == len(axes) and known == sorted(set(known)):
+        return op.reshape(front, [*places.sizes, *dims(front)[len(axes) :]])
+    rows = next(count for count in range(len(axes)) if axes[count] != count or count == len(axes) - 1)
+    return op.GatherND(front, stacked(op, places.indices[rows:], places.sizes), batch_dims=rows or None)
 
 
-def _rows_picked(op: Builder, places: Places, old: Sequence[Size]) -> int:
-    """How many of the first indices only say "in each row": x[arange(n)[:, None], j] picks of each row its own.
+def _axis_along(op: Builder, index: Value, size: Size, wide: int) -> int | None:
+    """The axis of the result along which an index runs through its axis of x from end to end.
 
-    All of them may: x[arange(n)[:, None], arange(m)] is x itself.
+    Where each of them does, and in order, x[arange(n)[:, None], arange(m)] is x in another shape; where
+    the first of them do, x[arange(n)[:, None], j] picks of each row its own.
     """
-    sizes, count = places.sizes, 0
-    while count < len(places.indices) and _runs_along(op, places.indices[count], old[count], count, len(sizes)):
-        count += 1
-    if count == len(places.indices):
-        return count if all(size == 1 for size in sizes[count:]) or _is_grid(op, places, old) else 0
-    others = broadcast_sizes([dims(index) for index in places.indices[count:]])
-    while count and others[:count] != sizes[:count]:
-        count -= 1
-        others = broadcast_sizes([dims(index) for index in places.indices[count:]])
-    return count if len(others) == len(sizes) else 0
+    axis = arange_axis(op, index, size)
+    return None if axis is None else axis + wide - rank(index)
 
 
 def _selected(op: Builder, value: Value, place: int, mask: Value) -> Value:
@@ -123,9 +120,8 @@ def as_places(op: Builder, places: Value) -> Value:
     return places if places.dtype in (ir.DataType.INT32, ir.DataType.INT64) else op.cast(places, ir.DataType.INT64)
 
 
-def stacked(op: Builder, indices: Sequence[Value]) -> Value:
-    """Put together k indices that broadcast to I -> int64 [*I, k]."""
-    sizes = broadcast_sizes([dims(item) for item in indices])
+def stacked(op: Builder, indices: Sequence[Value], sizes: Sequence[Size]) -> Value:
+    """Put together k indices that broadcast to the sizes I -> int64 [*I, k]."""
     columns = [op.unsqueeze(op.expand(op.cast(item, ir.DataType.INT64), sizes), [len(sizes)]) for item in indices]
     return columns[0] if len(columns) == 1 else op.Concat(*columns, axis=-1)
 
@@ -217,7 +213,7 @@ def _put(op: Builder, value: Value, places: Places, values: Value, accumulate: b
     if accumulate:
         put = _added(op, front, places, values)
     else:
-        put = op.ScatterND(front, stacked(op, places.indices), values)
+        put = op.ScatterND(front, stacked(op, places.indices, sizes), values)
     return op.transpose(put, [axes.index(axis) for axis in range(len(axes))])
 
 

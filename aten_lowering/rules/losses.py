@@ -7,7 +7,7 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dtypes import is_float
-from aten_lowering.precision import opmath, widened
+from aten_lowering.precision import opmath, ordered, widened
 from aten_lowering.registry import lowers
 from shape_inference import Size
 
@@ -32,9 +32,10 @@ def _class_loss(
     batched = rank(x) > 1
     if not batched:
         x, target = op.unsqueeze(x, [0]), op.unsqueeze(target, [0])
-    inputs = [x, target] if weight is None else [x, target, op.cast(weight, dtype(x))]
+    scores = ordered(op, x)
+    inputs = [scores, target] if weight is None else [scores, target, op.cast(weight, dtype(scores))]
     attributes = {"reduction": _REDUCTIONS[reduction], "ignore_index": ignore_index}
-    loss: Value = op.emit(op_type, inputs, attributes)
+    loss = op.cast(op.emit(op_type, inputs, attributes), dtype(x))
     return op.squeeze(loss, [0]) if reduction == _NONE and not batched else loss
 
 

@@ -243,6 +243,9 @@ def batch_norm_with_update_functional(
 
 def _within(op: Builder, x: Value, weight: Value, bias: Value, eps: float) -> Value:
     """InstanceNormalization of [N, C, *S]; in formulas for float64, for which onnxruntime has no kernel."""
+    if x.dtype == ir.DataType.BFLOAT16 and op.opset_version < 22:
+        wide, scale, shift = (op.cast(value, ir.DataType.FLOAT) for value in (x, weight, bias))
+        return op.cast(_within(op, wide, scale, shift, eps), dtype(x))
     if x.dtype != ir.DataType.DOUBLE:
         return op.InstanceNormalization(x, weight, bias, epsilon=eps)
     _, centred, variance = _deviations(op, x, list(range(2, rank(x))))

@@ -11,8 +11,8 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dims
 from aten_lowering.builder import dtype as dtype_of
-from aten_lowering.dtypes import from_torch
-from aten_lowering.elementwise import any_of, boolean, pointwise, repeat_while, wide
+from aten_lowering.dtypes import UNSIGNED, from_torch
+from aten_lowering.elementwise import any_of, boolean, broadcast, pointwise, repeat_while, wide
 from aten_lowering.promotion import Operand, as_value
 from aten_lowering.registry import lowers
 from aten_lowering.rules.creations import filled_like
@@ -196,6 +196,36 @@ def _whole(op: Builder, drawn: Value, low: Size, high: Size, kind: ir.DataType) 
     return op.cast(op.Add(scaled, as_value(op, low, dtype_of(drawn))), kind)
 
 
+@lowers(getattr(aten.random, "from"))
+def random_from(op: Builder, self: Value, from_: int, to: int | None) -> Value:
+    """[*S] -> [*S], integers from one number to below another, or to the largest."""
+    kind = dtype_of(self)
+    drawn = _drawn_like(op, "RandomUniform", self, ir.DataType.DOUBLE)
+    return _whole(op, drawn, from_, _end(kind) if to is None else to, kind)
+
+
+@lowers(aten.random.to)
+def random_to(op: Builder, self: Value, to: int) -> Value:
+    """[*S] -> [*S], integers below a number."""
+    return random_from(op, self, 0, to)
+
+
+@lowers(aten.random.default)
+def random_any(op: Builder, self: Value) -> Value:
+    """[*S] -> [*S], integers that are not negative; as floats, those that have no gaps."""
+    return random_from(op, self, 0, None)
+
+
+def _end(kind: ir.DataType) -> int:
+    """The first integer that a dtype does not have, or from which on a float one has gaps; at most 2^53."""
+    if kind in _DIGITS:
+        return 2 ** _DIGITS[kind] + 1
+    return min(2 ** (kind.bitwidth - (kind not in UNSIGNED)), 2**53) if kind != ir.DataType.BOOL else 2
+
+
+_DIGITS = {ir.DataType.DOUBLE: 53, _FLOAT: 24, ir.DataType.FLOAT16: 11, ir.DataType.BFLOAT16: 8}
+
+
 @lowers(aten.randperm.default)
 def randperm(op: Builder, n: Size, dtype: torch.dtype | None) -> Value:
     """[n], the numbers below n in some order: that of random numbers."""
@@ -238,6 +268,57 @@ def poisson(op: Builder, self: Value) -> Value:
 
     count, _ = repeat_while(op, [nothing, nothing], draw)
     return op.cast(count, kind)
+
+
+@lowers(aten.binomial.default)
+def binomial(op: Builder, count: Value, prob: Value) -> Value:
+    """[*N], [*P] -> broadcast, how many of n trials succeed, tried one by one."""
+    kind = dtype_of(count)
+    trials, chances = broadcast(op, wide(op, count), wide(op, prob))
+
+    def attempt(inner: Builder, successes: Value, left: Value) -> tuple[Value, Sequence[Value]]:
+        lucky = inner.Less(_drawn_like(inner, "RandomUniform", left), chances)
+        more = wide(inner, inner.And(lucky, inner.Greater(left, 0)))
+        left = inner.Sub(left, 1)
+        return any_of(inner, inner.Greater(left, 0)), (inner.Add(successes, more), left)
+
+    successes, _ = repeat_while(op, [filled_like(op, trials, 0, ir.DataType.DOUBLE), trials], attempt)
+    return op.cast(successes, kind)
+
+
+@lowers(aten._standard_gamma.default)
+def standard_gamma(op: Builder, self: Value) -> Value:
+    """[*S] -> [*S], the gamma distribution of each shape a.
+
+    d (1 + c x)^3 for normal x, drawn anew until it is accepted; for a < 1 that of a + 1, times u^(1 / a).
+    Source: Marsaglia and Tsang, ACM Transactions on Mathematical Software 26 (2000).
+    """
+    shape = wide(op, self)
+    below = op.Less(shape, 1)
+    d = op.Sub(op.Where(below, op.Add(shape, 1), shape), 1 / 3)
+    c = op.Reciprocal(op.Sqrt(op.Mul(d, 9)))
+
+    def draw(inner: Builder, result: Value) -> tuple[Value, Sequence[Value]]:
+        x = _drawn_like(inner, "RandomNormal", result)
+        root = inner.Add(inner.Mul(x, c), 1)
+        cube = inner.Mul(inner.Mul(root, root), root)
+        bound = inner.Mul(inner.Add(inner.Sub(inner.Log(cube), cube), 1), d)
+        bound = inner.Add(bound, inner.Mul(inner.Mul(x, x), 0.5))
+        accepted = inner.Less(inner.Log(_positive(inner, result)), bound)  # never where the cube is not positive
+        pending = inner.Less(result, 0)
+        result = inner.Where(inner.And(pending, accepted), inner.Mul(cube, d), result)
+        return any_of(inner, inner.Less(result, 0)), (result,)
+
+    (drawn,) = repeat_while(op, [filled_like(op, shape, -1.0, ir.DataType.DOUBLE)], draw)
+    boost = op.Pow(_positive(op, shape), op.Reciprocal(shape))
+    return op.cast(op.Where(below, op.Mul(drawn, boost), drawn), dtype_of(self))
+
+
+@lowers(aten._sample_dirichlet.default)
+def sample_dirichlet(op: Builder, self: Value) -> Value:
+    """[*B, K] -> [*B, K], the Dirichlet distribution: gamma numbers over their sum."""
+    drawn = standard_gamma(op, self)
+    return op.Div(drawn, op.reduce("ReduceSum", drawn, [-1], keepdims=True))
 
 
 # Dropout.

@@ -179,11 +179,11 @@ def extreme(op: Builder, op_type: str, self: Value, axes: Sequence[int], keepdim
 
     onnxruntime's kernels pass over NaN.  A sum of `clip(x, 0, 0)` is 0, or NaN where there is one.
     """
-    result = op.cast(op.reduce(op_type, ordered(op, self), axes, keepdim), dtype(self))
-    if not axes or not is_float(dtype(self)):
-        return result
-    zeros = op.Clip(self, 0.0, 0.0)
-    return op.Add(result, op.reduce("ReduceSum", zeros, axes, keepdim))
+    value = ordered(op, self)
+    result = op.reduce(op_type, value, axes, keepdim)
+    if axes and is_float(dtype(self)):
+        result = op.Add(result, op.reduce("ReduceSum", op.Clip(value, 0.0, 0.0), axes, keepdim))
+    return op.cast(result, dtype(self))
 
 
 def _place(op: Builder, op_type: str, self: Value, dim: int, keepdim: bool) -> Value:
@@ -196,7 +196,7 @@ def _place(op: Builder, op_type: str, self: Value, dim: int, keepdim: bool) -> V
         return op.constant(0)
     value = ordered(op, self)
     if is_float(dtype(self)):
-        value = op.Where(op.IsNaN(self), float("inf" if op_type == "ArgMax" else "-inf"), self)
+        value = op.Where(op.IsNaN(value), float("inf" if op_type == "ArgMax" else "-inf"), value)
     return op.emit(op_type, [value], {"axis": dim % rank(self), "keepdims": int(keepdim)})
 
 

@@ -9,7 +9,9 @@ import onnx_ir as ir
 import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.dimensions import axes_of, count
 from aten_lowering.dtypes import FLOATS, from_torch, is_float
+from aten_lowering.errors import UnsupportedArgument
 from aten_lowering.precision import opmath, ordered
 from aten_lowering.registry import lowers
 from shape_inference import TensorType
@@ -58,12 +60,12 @@ def scan(op: Builder, value: Value, dim: int, starts: Sequence[Value], step: Ste
 
     inputs = [("state", TensorType(dtype(start), tuple(dims(start)))) for start in starts]
     graph = op.subgraph(body, [*inputs, ("slice", TensorType(dtype(value), tuple(sizes)))], "scan")
-    count = len(starts)
+    number = len(starts)
     results: tuple[Value, ...] = op.Scan(
-        *starts, value, body=graph, num_scan_inputs=1, scan_input_axes=[axis], scan_output_axes=[axis] * count,
-        _outputs=2 * count,
+        *starts, value, body=graph, num_scan_inputs=1, scan_input_axes=[axis], scan_output_axes=[axis] * number,
+        _outputs=2 * number,
     )  # fmt: skip
-    return results[count:]
+    return results[number:]
 
 
 def _start(op: Builder, value: Value, dim: int, number: float | int, kind: ir.DataType | None = None) -> Value:
@@ -106,6 +108,29 @@ def _extreme(op: Builder, self: Value, dim: int, compare: str, worst: float) -> 
     starts = [_start(op, value, dim, start), *[_start(op, value, dim, 0, ir.DataType.INT64)] * 2]
     best, place, _ = scan(op, value, dim, starts, step)
     return op.cast(best, dtype(self)), place
+
+
+@lowers(aten.hash_tensor.default)
+def hash_tensor(op: Builder, self: Value, dim: Sequence[int], keepdim: bool, mode: int) -> Value:
+    """[*S] of integers or bools -> [*S] without the dims, uint64: the exclusive or of the elements.
+
+    Raises:
+        UnsupportedArgument: the elements are floats, whose bits ONNX does not show.
+    """
+    if is_float(dtype(self)):
+        raise UnsupportedArgument(f"aten.hash_tensor.default: self must be of integers, got {dtype(self).name}")
+    axes = axes_of(self, dim)
+    words = op.cast(op.cast(self, ir.DataType.INT64), ir.DataType.UINT64)
+    kept = [axis for axis in range(rank(self)) if axis not in axes]
+    shape = [dims(self)[axis] for axis in kept]
+    row = op.reshape(op.transpose(words, [*axes, *kept]), [count(self, axes), *shape])
+    start = op.expand(op.constant(np.zeros((), dtype=np.uint64)), shape)
+    if count(self, axes) == 0:
+        result = start
+    else:
+        states = scan(op, row, 0, [start], lambda inner, states, x: [inner.BitwiseXor(states[0], x)])
+        result = op.Gather(states[0], op.constant(-1), axis=0)
+    return op.unsqueeze(result, axes) if keepdim else result
 
 
 @lowers(aten.cummax.default)

@@ -131,10 +131,10 @@ def _strided_scatter(op: Builder, value: Value, src: Value, axis: int, first: Si
     return put_rows(op, value, op.unsqueeze(places, [1]), src, axis)
 
 
-def put_rows(op: Builder, value: Value, places: Value, rows: Value, axis: int, reduction: str | None = None) -> Value:
+def put_rows(op: Builder, value: Value, places: Value, rows: Value, axis: int) -> Value:
     """[*L, a, *R] with the rows [*L, n, *R] put at places [n, 1] of an axis."""
     order = [axis, *(other for other in range(rank(value)) if other != axis)]
-    put = op.ScatterND(op.transpose(value, order), places, op.transpose(rows, order), reduction=reduction)
+    put = op.ScatterND(op.transpose(value, order), places, op.transpose(rows, order))
     return op.transpose(put, [order.index(place) for place in range(len(order))])
 
 

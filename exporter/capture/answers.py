@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,6 +45,9 @@ class Answers:
 
         def tensor(self, tensor: torch.Tensor) -> RecordedTensor:
             """What stands for a tensor."""
+
+        def at(self, nodes: Sequence[fx.Node]) -> AbstractContextManager[None]:
+            """Record into the graph of some nodes."""
 
         def source(self) -> Source | None:
             """The user's line."""
@@ -116,9 +120,12 @@ class Answers:
         if node.cached is None:
             if node.operation is None:
                 tensor, axis = node.operands
-                node.cached = tensor if axis is None else self.record(aten.sym_size.int, (tensor, axis), {})
+                with self.at([tensor]):
+                    node.cached = tensor if axis is None else self.record(aten.sym_size.int, (tensor, axis), {})
             else:
-                node.cached = self.record(node.operation, [self._size_operand(o) for o in node.operands], {})
+                operands = [self._size_operand(operand) for operand in node.operands]
+                with self.at([self.graph_node(operand) for operand in operands if isinstance(operand, SizeNode)]):
+                    node.cached = self.record(node.operation, operands, {})
             node.cached.meta["values"] = node.values
             if node.data:
                 node.cached.meta["data"] = True

@@ -23,6 +23,16 @@ def _batched_nms(
     return torch.ops.torchvision.nms(boxes + apart[:, None], scores, iou_threshold)
 
 
+def _batch_images(transform: Any, images: list[torch.Tensor], size_divisible: int = 32) -> torch.Tensor:
+    """Put images side by side, on black of whole strides: [C, H_i, W_i] each -> [N, C, H, W]."""
+    channels, height, width = transform.max_by_axis([list(image.shape) for image in images])
+    rows, columns = (-(-size // size_divisible) * size_divisible for size in (height, width))
+    batch = images[0].new_full([len(images), channels, rows, columns], 0)
+    for i, image in enumerate(images):
+        batch[i, : image.shape[0], : image.shape[1], : image.shape[2]].copy_(image)
+    return batch
+
+
 def _unchecked(*args: Any) -> None:
     """A check of sizes that takes the size of a packed batch for a number."""
 
@@ -30,6 +40,7 @@ def _unchecked(*args: Any) -> None:
 # Module, and the name in it: of a function, or of a class and its method.
 _REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torchvision.ops.boxes", "batched_nms"): _batched_nms,
+    ("torchvision.models.detection.transform", "GeneralizedRCNNTransform.batch_images"): _batch_images,
     ("torch.nn.modules.rnn", "RNNBase.check_forward_args"): _unchecked,
     ("torch.nn.modules.rnn", "LSTM.check_forward_args"): _unchecked,
 }

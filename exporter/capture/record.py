@@ -20,11 +20,13 @@ from exporter.capture.tensors import RecordedTensor, Spec
 from exporter.capture.torch_internals import (
     above_autograd,
     compiling,
+    control_flow_as_called,
     extremes,
     integer_bindings,
     lengths,
     module_calls,
     subscripts,
+    tensors_of_parts,
 )
 from exporter.eager import untouched
 from exporter.signature import Signature
@@ -61,7 +63,9 @@ def _recorded(
         stack.enter_context(subscripts(partial(getitem, recorder), partial(setitem, recorder)))
         stack.enter_context(integer_bindings(recorder.call))
         stack.enter_context(module_calls(_scoped(recorder, modules)))
+        stack.enter_context(control_flow_as_called())
         stack.enter_context(lengths())
+        stack.enter_context(tensors_of_parts(RecordedTensor))
         stack.enter_context(extremes())
         stack.enter_context(replaced_functions())
         args, kwargs = signature.unflatten(inputs_of(recorder, signature))

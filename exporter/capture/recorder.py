@@ -27,6 +27,7 @@ from exporter.capture.data_dependent import (
     unbacked_outcomes,
 )
 from exporter.capture.folding import folded
+from exporter.capture.frames import Frames
 from exporter.capture.graph import Decision, Source
 from exporter.capture.kernels import Kernels, Outcome, fill
 from exporter.capture.mutation import functional, write_back, written_arguments
@@ -59,7 +60,7 @@ _COPIES = {
 }  # fmt: skip
 
 
-class Recorder(Answers, DispatchMode):
+class Recorder(Answers, Frames, DispatchMode):
     """Records what runs under it.
 
     Attributes:
@@ -85,6 +86,7 @@ class Recorder(Answers, DispatchMode):
         """
         super().__init__()
         self.graph = fx.Graph()
+        self._around, self._starts = [], []
         self.state: dict[str, torch.Tensor] = {}
         self.decisions: list[Decision] = []
         self.scope = ""
@@ -174,7 +176,8 @@ class Recorder(Answers, DispatchMode):
             tensor.node = None
         else:
             base, tensor.constant = self.node_of(parent), None
-            tensor.node = base if step is None else self._view_node(base, step, tensor.specs)
+            with self.at([base]):
+                tensor.node = base if step is None else self._view_node(base, step, tensor.specs)
         tensor.version = tensor.storage_.version
 
     def source(self) -> Source | None:
@@ -213,6 +216,7 @@ class Recorder(Answers, DispatchMode):
     def assign(self, target: torch.Tensor, value: torch.Tensor, *, resize: bool = False) -> None:
         """Make `value` what `target`, all its views and all that it is a view of hold from now on."""
         tensor = self.tensor(target)
+        self.check_inside(tensor)
         if value.dtype != tensor.dtype:
             value = self.call(aten.to.dtype, (value, tensor.dtype), {})
         if not resize and not same_sizes(self.tensor(value), tensor):
@@ -302,7 +306,7 @@ class Recorder(Answers, DispatchMode):
             key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
             name = self._shared.setdefault(key, name)
         self.state.setdefault(name, tensor)
-        node = self.graph.create_node("get_attr", name, (), {})
+        node = self.root.create_node("get_attr", name, (), {})
         node.meta["specs"] = ((Spec(tuple(tensor.shape), tensor.stride(), tensor.dtype),),)
         return node
 

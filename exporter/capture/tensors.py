@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -62,12 +63,19 @@ def _same_arguments(first: Any, second: Any) -> bool:
 
 
 class Storage:
-    """What all views of one piece of memory share: how often it was written."""
+    """What all views of one piece of memory share: how often it was written, and which of all it is."""
 
-    __slots__ = ("version",)
+    __slots__ = ("serial", "version")
+    _numbers = itertools.count()
 
     def __init__(self) -> None:
         self.version = 0
+        self.serial = self.number()
+
+    @classmethod
+    def number(cls) -> int:
+        """A number that is larger than that of any before."""
+        return next(cls._numbers)
 
 
 class RecordedTensor(torch.Tensor):

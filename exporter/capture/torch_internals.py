@@ -40,6 +40,7 @@ __all__ = [
     "TreeSpec",
     "above_autograd",
     "compiling",
+    "control_flow_as_called",
     "custom_function_calls",
     "decomposition_of",
     "disabled_torch_function",
@@ -59,6 +60,7 @@ __all__ = [
     "schema_of",
     "size_from_node",
     "subscripts",
+    "tensors_of_parts",
     "tree_flatten",
     "tree_flatten_with_path",
     "tree_leaves",
@@ -69,6 +71,8 @@ __all__ = [
 
 class DispatchMode(TorchDispatchMode):
     """A dispatch mode without the wrapper that keeps Dynamo out, which costs as much as our own work."""
+
+    supports_higher_order_operators = True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -207,8 +211,9 @@ def extremes() -> Iterator[None]:
 
     def extreme(original: Callable[..., Any], symbolic: Callable[..., Any]) -> Callable[..., Any]:
         def function(*items: Any, **settings: Any) -> Any:
-            if len(items) > 1 and not settings and any(type(item) is torch.SymInt for item in items):
-                return functools.reduce(symbolic, items)
+            given = items[0] if len(items) == 1 and isinstance(items[0], (list, tuple)) else items
+            if not settings and any(type(item) in (torch.SymInt, torch.SymFloat) for item in given):
+                return functools.reduce(symbolic, given)
             return original(*items, **settings)
 
         return function
@@ -218,6 +223,44 @@ def extremes() -> Iterator[None]:
         yield
     finally:
         builtins.min, builtins.max = originals
+
+
+@contextlib.contextmanager
+def tensors_of_parts(kind: type[torch.Tensor]) -> Iterator[None]:
+    """Let `torch.tensor([height, x.max()])` keep what is symbolic: sizes, and tensors of a class."""
+    original = torch.tensor
+
+    def is_open(data: Any) -> bool:
+        if isinstance(data, (list, tuple)):
+            return any(map(is_open, data))
+        return isinstance(data, (torch.SymInt, torch.SymFloat, kind))
+
+    def tensor(data: Any, **options: Any) -> torch.Tensor:
+        if isinstance(data, torch.Tensor) or not is_open(data):
+            return original(data, **options)
+        if isinstance(data, (list, tuple)):
+            made = torch.stack([item if isinstance(item, torch.Tensor) else tensor(item) for item in data])
+        else:
+            made = torch.full((), data, dtype=torch.int64 if isinstance(data, torch.SymInt) else None)
+        return made.to(options.get("dtype") or made.dtype)
+
+    torch.tensor = tensor  # type: ignore[assignment]  # its options are passed on as they come
+    try:
+        yield
+    finally:
+        torch.tensor = original
+
+
+@contextlib.contextmanager
+def control_flow_as_called() -> Iterator[None]:
+    """Let `torch.cond` and the like come to the dispatch mode as they are, not compiled first."""
+    module = torch._higher_order_ops.utils
+    original = module._hop_compile_and_call
+    module._hop_compile_and_call = lambda function, args, kwargs=None: function(*args, **(kwargs or {}))
+    try:
+        yield
+    finally:
+        module._hop_compile_and_call = original
 
 
 @contextlib.contextmanager

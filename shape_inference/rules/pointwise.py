@@ -127,7 +127,8 @@ def _mul(a: Any, b: Any) -> Any:
 
 
 def _mod(a: Any, b: Any) -> Any:
-    return a % b
+    # A divisor that is not negative is not 0, or there is no remainder: and a remainder is at least 0.
+    return larger(a % b, 0) if type(b) is Dim and at_least(b, 0) else a % b
 
 
 def _whole(a: Any) -> Any:
