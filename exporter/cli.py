@@ -1,4 +1,4 @@
-"""The command line: `fx2onnx export`, `fx2onnx validate`, `fx2onnx ops`, `fx2onnx shapes`."""
+"""The command line: `fx2onnx export` and `fx2onnx ops`."""
 
 from __future__ import annotations
 

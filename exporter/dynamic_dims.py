@@ -191,7 +191,7 @@ def sample_sizes(
             if not near:
                 away = max(size, _FAR) // step
                 first, second = first + away, second + 2 * away
-            if index % 2:  # two dims must not keep their ratio: an image that is scaled to a height would keep its width
+            if index % 2:  # no ratio of two dims stays: an image that is scaled to a height keeps its width else
                 first, second = second, first
             chosen[name] = (size, *_others(size, step, free[name], (first, second), used))
     return chosen

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import torch
 
+import exporter.capture.control_flow  # noqa: F401  # its handlers
 from exporter.capture.decisions import Constraint, constraints_of
 from exporter.capture.dynamo import compiled_function
 from exporter.capture.exported_program import dynamic_shapes_of, example_of, export_program
@@ -144,13 +145,10 @@ def _sample_choices(signature: Signature) -> Iterator[None]:
         return
     for relate in (lambda: None, lambda: signature.relate(sums=False), lambda: signature.relate(sums=True)):
         relate()
-        for near in (False, True):
-            signature.choose_samples(near=near)
-            yield
-    for attempt in (1, 2):
-        for near in (False, True):
-            signature.choose_samples(attempt, near=near)
-            yield
+        for attempt in (0, 1, 2):  # multiples come before sums: a size of 6 is not 2 + 4 because it may be
+            for near in (False, True):
+                signature.choose_samples(attempt, near=near)
+                yield
 
 
 def _explained(error: Exception, model: Any, signature: Signature) -> ExportError:

@@ -80,7 +80,18 @@ def fill(template: Any, tensors: Sequence[Any]) -> Any:
     return template
 
 
+_NORMALIZATIONS = {aten._native_batch_norm_legit_functional.default, aten._batch_norm_with_update_functional.default}
+
+
+def _check_channels(input: torch.Tensor, weight: Any, bias: Any, running_mean: torch.Tensor | None, *_: Any) -> None:
+    """Refuse running statistics of another number of channels, which the meta kernels let pass."""
+    if running_mean is not None and running_mean.shape[0] != input.shape[1]:
+        raise RuntimeError(f"running_mean must have {input.shape[1]} elements, got {running_mean.shape[0]}")
+
+
 def _run(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    if func in _NORMALIZATIONS:
+        _check_channels(*args)
     special = SPECIAL.get(func)
     if special is not None:
         return special(*args, **kwargs)
@@ -270,6 +281,9 @@ def _ctc_loss(
     zero_infinity: bool = False,
 ) -> torch.Tensor:  # fmt: skip
     """[T, N, C] or [T, C] -> [] or [N]; torch's own looks into the lengths."""
+    rows = [n for n in (targets, input_lengths, target_lengths) if isinstance(n, torch.Tensor)]
+    if log_probs.ndim == 3 and any(n.shape[0] != log_probs.shape[1] for n in rows[targets.ndim == 1 :]):
+        raise RuntimeError(f"targets and lengths of other than {log_probs.shape[1]} sequences")
     return log_probs.new_empty(log_probs.shape[1:-1] if reduction == 0 else ())
 
 
