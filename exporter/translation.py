@@ -19,6 +19,7 @@ from aten_lowering.registry import Rule, RuleRegistry, complex_registry
 from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.recorder import SAMPLES
 from exporter.capture.tensors import Spec
+from exporter.control_flow import CONTROL_FLOW, with_inner
 from exporter.decomposition import decompose
 from exporter.signature import Signature
 from exporter.weights import weight
@@ -71,6 +72,23 @@ class Translator:
         self._find_missing(live)
         return self._run(captured, live, inputs, self._values)
 
+    def translate_inner(
+        self, captured: CapturedGraph, op: Builder, inputs: Sequence[Any], outside: Mapping[fx.Node, Any]
+    ) -> list[Any]:  # fmt: skip
+        """Emit the nodes of a branch or a loop's body through a builder of its own, and return its outputs.
+
+        Args:
+            captured: the graph of the function.
+            op: the builder of the subgraph.
+            inputs: what each round gives it.
+            outside: what the nodes of the graphs around that it uses became.
+        """
+        around, self.op = self.op, op
+        try:
+            return self._run(captured, live_nodes(captured.graph, captured.outputs), inputs, dict(outside))
+        finally:
+            self.op = around
+
     def size_of(self, node: fx.Node, axis: int) -> Size | None:
         """The formula of a size of a translated tensor; None where it is not known."""
         value = self._values.get(node)
@@ -82,7 +100,7 @@ class Translator:
 
     def _find_missing(self, live: Sequence[fx.Node]) -> None:
         missing: dict[str, list[str]] = {}
-        for node in live:
+        for node in with_inner(live):
             if not self._is_covered(node, ()):
                 missing.setdefault(str(node.target), []).append(str(node.meta.get("source") or "the model"))
         if missing:
@@ -234,6 +252,7 @@ _OWN: dict[Any, Callable[..., Any]] = {
     aten.sym_size.int: Translator._size_of,
     aten._local_scalar_dense.default: Translator._item,
     operator.getitem: Translator._part,
+    **CONTROL_FLOW,
 }
 
 

@@ -60,13 +60,11 @@ T = TypeVar("T")
 class Dim(ir.SymbolicDim):
     """An integer expression that is not constant; `symbol`, `parse` and arithmetic make them."""
 
-    __slots__ = ("_added", "_bounds", "_divided", "_multiplied", "_terms", "_text", "_weight")
+    __slots__ = ("_bounds", "_known", "_terms", "_text", "_weight")
 
-    # The results of operations, by the other operand: an int, or a dim by its address.
-    _added: dict[int, tuple[Size, Size]]
-    _divided: dict[int, tuple[Size, Size]]
-    _multiplied: dict[int, tuple[Size, Size]]
     _bounds: Range | None
+    # The results of operations, by the operation and the other operand (a dim by its address).
+    _known: dict[tuple[str, int], tuple[Size, Size]]
     _terms: Terms
     _text: str | None
     _weight: int
@@ -76,21 +74,24 @@ class Dim(ir.SymbolicDim):
 
     # -- arithmetic ------------------------------------------------------------------------------
 
-    def __add__(self, other: Any) -> Size:  # type: ignore[override]  # what is constant is an int here
-        if isinstance(other, int):
-            if other == 0:
-                return self
-            key = other
-        elif type(other) is Dim:
-            key = ~id(other)
+    def _operation(self, name: str, function: Callable[[Dim, Size], Size], other: Any) -> Size:
+        """Compute once, and remember."""
+        if type(other) is Dim:
+            key = (name, ~id(other))
+        elif isinstance(other, int):
+            key = (name, other)
         else:
             return NotImplemented
-        known = self._added.get(key)
+        known = self._known.get(key)
+        # The other dim is held, so that its address is its own for as long as it is a key.
         if known is not None and (known[0] is other or known[0] == other):
             return known[1]
-        result = make(add(self._terms, terms_of(other)))
-        self._added[key] = (other, result)
+        result = function(self, other)
+        self._known[key] = (other, result)
         return result
+
+    def __add__(self, other: Any) -> Size:  # type: ignore[override]  # what is constant is an int here
+        return self._operation("+", _sum, other)
 
     __radd__ = __add__  # type: ignore[assignment]  # as above
 
@@ -98,48 +99,18 @@ class Dim(ir.SymbolicDim):
         return self * -1  # type: ignore[return-value]  # not constant, and so its negative is not
 
     def __sub__(self, other: Any) -> Size:  # type: ignore[override]  # as above
-        if isinstance(other, int):
-            return self + -other
-        if type(other) is not Dim:
-            return NotImplemented
-        return 0 if self is other else make(add(self._terms, other._terms, -1))
+        return 0 if self is other else self._operation("-", _difference, other)
 
     def __rsub__(self, other: Any) -> Size:  # type: ignore[override]  # as above
         return -self + other if isinstance(other, int) else NotImplemented
 
     def __mul__(self, other: Any) -> Size:  # type: ignore[override]  # as above
-        if isinstance(other, int):
-            if other == 0:
-                return 0
-            if other == 1:
-                return self
-            key = other
-        elif type(other) is Dim:
-            key = ~id(other)
-        else:
-            return NotImplemented
-        known = self._multiplied.get(key)
-        if known is not None and (known[0] is other or known[0] == other):
-            return known[1]
-        result = multiplied(self, other)
-        self._multiplied[key] = (other, result)
-        return result
+        return self._operation("*", multiplied, other)
 
     __rmul__ = __mul__  # type: ignore[assignment]  # as above
 
     def __floordiv__(self, other: Any) -> Size:  # type: ignore[override]  # as above
-        if isinstance(other, int):
-            key = other
-        elif type(other) is Dim:
-            key = ~id(other)
-        else:
-            return NotImplemented
-        known = self._divided.get(key)
-        if known is not None and (known[0] is other or known[0] == other):
-            return known[1]
-        result = divided(self, other)
-        self._divided[key] = (other, result)
-        return result
+        return self._operation("//", divided, other)
 
     def __rfloordiv__(self, other: Any) -> Size:
         return divided(other, self) if isinstance(other, int) else NotImplemented
@@ -299,9 +270,9 @@ def same(a: Size, b: Size) -> bool | None:
     low, high = difference.minimum, difference.maximum
     if (low is not None and low > 0) or (high is not None and high < 0):
         return False
-    if divisible(difference, content(difference._terms)) is False:
-        return False
-    return None
+    # What is a multiple of k, but for a constant that is none, is not 0.
+    constant = difference._terms.get(())
+    return False if constant and constant % content(difference._terms) else None
 
 
 def at_least(a: Size, b: Size) -> bool | None:
@@ -343,14 +314,14 @@ def smaller(a: Size, b: Size) -> Size:
     """Return the minimum of a and b."""
     if isinstance(a, int) and isinstance(b, int):
         return min(a, b)
-    return extreme("min", (a, b))
+    return _commuted("min", _least, a, b)
 
 
 def larger(a: Size, b: Size) -> Size:
     """Return the maximum of a and b."""
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
-    return extreme("max", (a, b))
+    return _commuted("max", _greatest, a, b)
 
 
 def stretched(a: Size, b: Size) -> Size:
@@ -362,6 +333,34 @@ def stretched(a: Size, b: Size) -> Size:
         return b if a == 1 else a
     if isinstance(b, int):
         return a if b == 1 else b
+    return _commuted("broadcast", _widest, a, b)
+
+
+def _commuted(name: str, function: Callable[[Dim, Size], Size], a: Size, b: Size) -> Size:
+    """An operation that a dim remembers, whichever of the two it is."""
+    if type(a) is Dim:
+        return a._operation(name, function, b)
+    assert type(b) is Dim
+    return b._operation(name, function, a)
+
+
+def _sum(a: Dim, b: Size) -> Size:
+    return make(add(a._terms, terms_of(b)))
+
+
+def _difference(a: Dim, b: Size) -> Size:
+    return make(add(a._terms, terms_of(b), -1))
+
+
+def _least(a: Dim, b: Size) -> Size:
+    return extreme("min", (a, b))
+
+
+def _greatest(a: Dim, b: Size) -> Size:
+    return extreme("max", (a, b))
+
+
+def _widest(a: Dim, b: Size) -> Size:
     return extreme("broadcast", (a, b))
 
 

@@ -65,7 +65,7 @@ def _as_typed(graph: ir.Graph, inputs: Sequence[Type | None], dead: bool) -> tup
 
 
 def _unnamed(hint: str) -> Dim:
-    return symbol(f"{hint}_{next(_numbers)}")
+    return symbol(f"unnamed_{hint}_{next(_numbers)}")
 
 
 _numbers = itertools.count()

@@ -75,9 +75,7 @@ def make(terms: Terms) -> Size:
     dim._terms = terms
     dim._text = None
     dim._bounds = None
-    dim._added = {}
-    dim._multiplied = {}
-    dim._divided = {}
+    dim._known = {}
     dim._weight = sum([1 + sum([atom.weight for atom in monomial]) for monomial in terms])
     if dim._weight > _MAX_WEIGHT:
         dim = _named_formula(dim)
@@ -150,6 +148,8 @@ def _named_formula(dim: Dim) -> Dim:
 def multiplied(a: Dim, b: Size) -> Size:
     """Multiply; what would have too many terms gets a name instead."""
     if isinstance(b, int):
+        if b == 0:
+            return 0
         return make({monomial: factor * b for monomial, factor in a._terms.items()})
     if len(a._terms) * len(b._terms) > MAX_TERMS:
         a, b = (dim if len(dim._terms) == 1 else _named_formula(dim) for dim in (a, b))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import fx
 from exporter.capture.branches import Undecided
 from exporter.capture.data_dependent import answer_for_sizes
 from exporter.capture.folding import FOLD_LIMIT
+from exporter.capture.frames import Frames
 from exporter.capture.graph import Decision, Source, live_nodes
 from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
 from exporter.capture.sizes import Number, SizeNode
@@ -23,10 +23,9 @@ from exporter.errors import DataDependentError
 aten = torch.ops.aten
 
 
-class Answers:
+class Answers(Frames):
     """The part of the recorder that sizes and tensors turn to; its attributes are the recorder's."""
 
-    graph: fx.Graph
     state: dict[str, torch.Tensor]
     decisions: list[Decision]
     known_values: dict[fx.Node, tuple[Any, ...] | None]
@@ -45,9 +44,6 @@ class Answers:
 
         def tensor(self, tensor: torch.Tensor) -> RecordedTensor:
             """What stands for a tensor."""
-
-        def at(self, nodes: Sequence[fx.Node]) -> AbstractContextManager[None]:
-            """Record into the graph of some nodes."""
 
         def source(self) -> Source | None:
             """The user's line."""

@@ -206,6 +206,8 @@ def _native_layer_norm(
     input: torch.Tensor, normalized_shape: Sequence[int], weight: Any, bias: Any, eps: float
 ) -> tuple[torch.Tensor, ...]:
     """[*L, *N] -> [*L, *N] and two of [*L, 1...] in the dtype of the weight; torch's own has them in float32."""
+    if any(other is not None and other.shape != input.shape[-len(normalized_shape) :] for other in (weight, bias)):
+        raise RuntimeError(f"weights of another shape than {tuple(normalized_shape)}")
     kept = weight if weight is not None else bias if bias is not None else input
     sizes = [*input.shape[: input.ndim - len(normalized_shape)], *[1] * len(normalized_shape)]
     return torch.empty_like(input), kept.new_empty(sizes), kept.new_empty(sizes)
@@ -216,6 +218,9 @@ def _native_batch_norm(
     input: torch.Tensor, weight: Any, bias: Any, running_mean: Any, running_var: Any, training: bool, *_: float
 ) -> tuple[torch.Tensor, ...]:
     """[N, C, *S] and the statistics that were taken: [C] each in training, else none, which torch's own forgets."""
+    by_channel = [other for other in (weight, bias, running_mean, running_var) if other is not None]
+    if any(other.shape[0] != input.shape[1] for other in by_channel):
+        raise RuntimeError(f"weights and statistics of other than {input.shape[1]} channels")
     kept = next((other for other in (weight, running_mean) if other is not None), input)
     count = input.shape[1] if training else 0
     return torch.empty_like(input), kept.new_empty((count,)), kept.new_empty((count,))

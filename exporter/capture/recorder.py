@@ -27,7 +27,6 @@ from exporter.capture.data_dependent import (
     unbacked_outcomes,
 )
 from exporter.capture.folding import folded
-from exporter.capture.frames import Frames
 from exporter.capture.graph import Decision, Source
 from exporter.capture.kernels import Kernels, Outcome, fill
 from exporter.capture.mutation import functional, write_back, written_arguments
@@ -60,7 +59,7 @@ _COPIES = {
 }  # fmt: skip
 
 
-class Recorder(Answers, Frames, DispatchMode):
+class Recorder(Answers, DispatchMode):
     """Records what runs under it.
 
     Attributes:

@@ -45,6 +45,7 @@ __all__ = [
     "decomposition_of",
     "disabled_torch_function",
     "extremes",
+    "higher_order",
     "integer_bindings",
     "is_mutable",
     "is_random",
@@ -93,6 +94,11 @@ def new_wrapper(
 ) -> Any:
     """A tensor of `cls` that has a shape, dtype and device, and no memory."""
     return torch.Tensor._make_wrapper_subclass(cls, shape, strides=stride, dtype=dtype, device=device)
+
+
+def higher_order(name: str) -> Any:
+    """An operator that takes functions, by its name: `cond`."""
+    return getattr(torch.ops.higher_order, name)
 
 
 def replace_tensor(tensor: torch.Tensor, other: torch.Tensor) -> None:

@@ -109,29 +109,35 @@ def _inferred(call: Call, source: Shape | None, dims: list[Size], rest: int, cop
     """The dim of a -1: what is in the source and in no other dim."""
     if source is None:
         return call.fresh("reshape")
-    left = list(source)
-    others: list[Size] = []
-    for position, dim in enumerate(dims):
-        if position == rest:
+    left: list[Size | None] = [*source]
+    for axis in copied:
+        if axis != rest:
+            left[axis] = None
+    divisor = 1
+    others: list[Dim] = []
+    for axis, dim in enumerate(dims):
+        if axis == rest or axis in copied:
             continue
-        if position in copied:
-            left[position] = 1
+        if isinstance(dim, int):
+            divisor *= dim
+            continue
+        for place, candidate in enumerate(left):
+            if candidate is dim:
+                left[place] = None
+                break
         else:
             others.append(dim)
-    for dim in others[:]:
-        if dim in left and dim.__class__ is not int:
-            left.remove(dim)
-            others.remove(dim)
-    total, divisor = product(left), product(others)
-    if divisor == 0:
+    total = product([dim for dim in left if dim is not None])
+    by = product(others) * divisor if others else divisor
+    if by == 0:
         if same(total, 0) is False:
             call.fail("shape must hold all elements", f"{_show(source)} as {_show(dims)}")
         return 0
-    if divisor == 1:
+    if by == 1:
         return total
-    if divisible(total, divisor) is False:
+    if divisible(total, by) is False:
         call.fail("the other dims must divide the elements", f"{_show(source)} as {_show(dims)}")
-    return total // divisor
+    return total // by
 
 
 def _check_count(call: Call, source: Shape, dims: list[Size]) -> None:

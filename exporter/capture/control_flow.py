@@ -1,0 +1,221 @@
+"""`torch.cond`, `while_loop`, `scan`, `map` and `associative_scan`: their functions become graphs of their own.
+
+The node of such an operator takes fx nodes alone: first what its schema gives it, then, in a list, what
+its functions use of the graphs around them. In its meta, `graphs` holds the functions' graphs; their
+placeholders are what each round is given.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+from exporter.capture.graph import CapturedGraph
+from exporter.capture.handlers import handles
+from exporter.capture.recorder import Recorder
+from exporter.capture.tensors import RecordedTensor, Spec
+from exporter.capture.torch_internals import TreeSpec, higher_order, tree_flatten, tree_unflatten
+from exporter.errors import CaptureError
+
+Specs = tuple[Spec, ...]
+Given = tuple[Specs, torch.device, bool]  # what a round is given: a tensor, or a number in its place
+Function = Callable[..., Any]
+
+
+class _Recorded:
+    """What a function recorded: its graph, the leaves of its result, and how these nest."""
+
+    def __init__(self, recorder: Recorder, graph: fx.Graph, result: Any) -> None:
+        leaves, self.structure = tree_flatten(result)
+        self.leaves: list[RecordedTensor | None] = [_tensor(recorder, leaf) for leaf in leaves]
+        outputs = [recorder.node_of(leaf) for leaf in self.leaves if leaf is not None]
+        self.captured = CapturedGraph(graph, recorder.state, outputs, is_sequence=True)
+
+    @property
+    def specs(self) -> list[Specs]:
+        """The specs of the results that are tensors."""
+        return [leaf.specs for leaf in self.leaves if leaf is not None]
+
+
+def _tensor(recorder: Recorder, leaf: Any) -> RecordedTensor | None:
+    """What a function returned, as a tensor: numbers are of rank 0."""
+    if leaf is None:
+        return None
+    if isinstance(leaf, torch.Tensor):
+        return recorder.tensor(leaf)
+    kind = torch.bool if isinstance(leaf, (bool, torch.SymBool)) else torch.int64
+    with recorder:
+        made: RecordedTensor = recorder.tensor(torch.scalar_tensor(leaf, dtype=kind))
+    return made
+
+
+def _record(
+    recorder: Recorder, function: Function, given: Sequence[Given], further: Sequence[Any] = ()
+) -> _Recorded:  # fmt: skip
+    """Record a call of a function, with placeholders for tensors (or numbers) that each round gives it."""
+    with recorder.frame() as graph:
+        arguments = []
+        for i, (specs, device, is_number) in enumerate(given):
+            tensor = recorder.placeholder(f"given_{i}", specs, device)
+            arguments.append(recorder.open_number(tensor) if is_number else tensor)
+        with recorder:
+            result = function(*arguments, *further)
+        return _Recorded(recorder, graph, result)
+
+
+def _finish(
+    recorder: Recorder, target: Any, arguments: Sequence[Any], functions: Sequence[_Recorded],
+    results: Sequence[tuple[Specs, torch.device]],
+) -> list[RecordedTensor]:  # fmt: skip
+    """Record the operator's node and return tensors for its results."""
+    graphs = [function.captured for function in functions]
+    used: dict[fx.Node, None] = {}
+    for captured in graphs:
+        used.update(dict.fromkeys(_from_outside(captured)))
+    node = recorder.record(target, [*arguments, list(used)], {})
+    node.meta["graphs"] = graphs
+    node.meta["specs"] = tuple(specs for specs, _ in results)
+    tensors = []
+    for i, (specs, device) in enumerate(results):
+        part = recorder.graph.create_node("call_function", operator.getitem, (node, i), {})
+        part.meta["specs"] = (specs,)
+        tensors.append(recorder._wrap(specs, device, part))
+    return tensors
+
+
+def _from_outside(captured: CapturedGraph) -> Iterable[fx.Node]:
+    """The nodes of other graphs that a graph uses, or returns."""
+    for node in captured.graph.nodes:
+        yield from (used for used in node.all_input_nodes if used.graph is not captured.graph)
+    yield from (output for output in captured.outputs if output.graph is not captured.graph)
+
+
+def _rebuilt(leaves: Sequence[RecordedTensor | None], tensors: Sequence[Any], structure: TreeSpec) -> Any:
+    """The result of an operator, in the structure of its function's."""
+    given = iter(tensors)
+    return tree_unflatten([None if leaf is None else next(given) for leaf in leaves], structure)
+
+
+def _check_same(what: str, first: Sequence[Specs], second: Sequence[Specs]) -> None:
+    """Hold two lists of results to one dtype and shape each.
+
+    Raises:
+        CaptureError: they differ.
+    """
+    described = [[(s.dtype, [list(spec.shape) for spec in specs]) for s in specs[:1]] for specs in (*first, *second)]
+    if described[: len(first)] != described[len(first) :] or len(first) != len(second):
+        shown = [", ".join(f"{specs[0].dtype}{list(specs[0].shape)}" for specs in side) for side in (first, second)]
+        raise CaptureError(f"{what} must be of the same dtypes and shapes, got {shown[0]} and {shown[1]}")
+
+
+def _slice(tensor: RecordedTensor) -> Specs:
+    """The specs of the tensor's parts along its first dim."""
+    return tuple(Spec(spec.shape[1:], spec.stride[1:], spec.dtype) for spec in tensor.specs)
+
+
+def _stacked(specs: Specs, along: RecordedTensor) -> Specs:
+    """The specs of as many tensors as another is long, one after the other."""
+    count = max(len(specs), len(along.specs))
+    made = []
+    for i in range(count):
+        spec, length = specs[i % len(specs)], along.specs[i % len(along.specs)].shape[0]
+        made.append(Spec((length, *spec.shape), (spec.stride[0] if spec.stride else 1, *spec.stride), spec.dtype))
+    return tuple(made)
+
+
+# The operators
+
+
+@handles(higher_order("cond"))
+def cond(
+    recorder: Recorder, func: Any, condition: Any, if_true: Function, if_false: Function, operands: Sequence[Any] = ()
+) -> Any:  # fmt: skip
+    """`torch.cond(condition, if_true, if_false, operands)`: the node takes the condition."""
+    if isinstance(condition, bool):
+        with recorder:
+            return (if_true if condition else if_false)(*operands)
+    branches = [_record(recorder, function, (), operands) for function in (if_true, if_false)]
+    _check_same("both branches' results", branches[0].specs, branches[1].specs)
+    first = branches[0]
+    results = [(leaf.specs, leaf.device) for leaf in first.leaves if leaf is not None]
+    taken = condition if isinstance(condition, torch.SymBool) else recorder.tensor(condition)
+    return _rebuilt(first.leaves, _finish(recorder, func, [taken], branches, results), first.structure)
+
+
+@handles(higher_order("while_loop"))
+def while_loop(
+    recorder: Recorder, func: Any, condition: Function, body: Function, carried: Sequence[Any],
+    additional: Sequence[Any] = (),
+) -> Any:  # fmt: skip
+    """`torch.while_loop(condition, body, carried)`: the node takes what is carried."""
+    numbers = [not isinstance(item, torch.Tensor) for item in carried]
+    with recorder:
+        tensors = [
+            recorder.tensor(torch.scalar_tensor(x, dtype=torch.int64) if n else x)
+            for x, n in zip(carried, numbers, strict=True)
+        ]
+    given = [(t.specs, t.device, n) for t, n in zip(tensors, numbers, strict=True)]
+    test = _record(recorder, condition, given, additional)
+    rounds = _record(recorder, body, given, additional)
+    _check_same("what a loop carries, before and after a round,", [t.specs for t in tensors], rounds.specs)
+    results = _finish(recorder, func, [tensors], [test, rounds], [(t.specs, t.device) for t in tensors])
+    final = [recorder.open_number(t) if n else t for t, n in zip(results, numbers, strict=True)]
+    return _rebuilt(rounds.leaves, final, rounds.structure)
+
+
+@handles(higher_order("scan"))
+def scan(
+    recorder: Recorder, func: Any, body: Function, init: Sequence[Any], xs: Sequence[Any],
+    additional: Sequence[Any] = (),
+) -> Any:  # fmt: skip
+    """`scan(body, init, xs)`: the node takes what is carried at first, and what is gone through."""
+    carried, rows = [recorder.tensor(t) for t in init], [recorder.tensor(t) for t in xs]
+    given = [(t.specs, t.device, False) for t in carried] + [(_slice(t), t.device, False) for t in rows]
+    rounds = _record(recorder, body, given, additional)
+    count = len(carried)
+    _check_same("what a scan carries, before and after a round,", [t.specs for t in carried], rounds.specs[:count])
+    results = [(t.specs, t.device) for t in carried]
+    results += [(_stacked(specs, rows[0]), rows[0].device) for specs in rounds.specs[count:]]
+    return _rebuilt(rounds.leaves, _finish(recorder, func, [carried, rows], [rounds], results), rounds.structure)
+
+
+@handles(higher_order("map_impl"))
+def map_impl(recorder: Recorder, func: Any, body: Function, xs: Sequence[Any], further: Sequence[Any] = ()) -> Any:
+    """`map(body, xs, *further)`: the node takes what is gone through."""
+    rows = [recorder.tensor(t) for t in xs]
+    rounds = _record(recorder, body, [(_slice(t), t.device, False) for t in rows], further)
+    results = [(_stacked(specs, rows[0]), rows[0].device) for specs in rounds.specs]
+    return _rebuilt(rounds.leaves, _finish(recorder, func, [rows], [rounds], results), rounds.structure)
+
+
+@handles(higher_order("associative_scan"))
+def associative_scan(
+    recorder: Recorder, func: Any, body: Function, xs: Sequence[Any], additional: Sequence[Any] = ()
+) -> Any:  # fmt: skip
+    """`associative_scan(body, xs)`: the node takes what is gone through; rounds combine one after the other."""
+    rows = [recorder.tensor(t) for t in xs]
+    given = [(_slice(t), t.device, False) for t in rows] * 2
+    rounds = _record(recorder, body, given, additional)
+    _check_same("what an associative_scan combines, and its result,", [_slice(t) for t in rows], rounds.specs)
+    results = [(t.specs, t.device) for t in rows]
+    return _rebuilt(rounds.leaves, _finish(recorder, func, [rows], [rounds], results), rounds.structure)
+
+
+# Operators that only run a function under some setting, which a graph does not have.
+_SETTINGS = {"wrap": 0, "wrap_with_set_grad_enabled": 1, "wrap_with_autocast": 4, "tag_activation_checkpoint": 0}
+
+
+def _plain(name: str, settings: int) -> None:
+    @handles(higher_order(name))
+    def run(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
+        function, *operands = args[settings:]
+        with recorder:
+            return function(*operands, **kwargs)
+
+
+for _name, _count in _SETTINGS.items():
+    _plain(_name, _count)

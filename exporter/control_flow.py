@@ -1,0 +1,149 @@
+"""`torch.cond`, loops and scans as If, Loop and Scan; their functions' graphs become subgraphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+from torch import fx
+
+from aten_lowering.builder import Builder, Value, dims
+from aten_lowering.promotion import as_value
+from exporter.capture.graph import CapturedGraph, live_nodes
+from exporter.capture.torch_internals import higher_order
+from shape_inference import TensorType, Type
+
+if TYPE_CHECKING:
+    from exporter.translation import Translator
+
+__all__ = ["CONTROL_FLOW", "with_inner"]
+
+_BOOL, _INT64 = ir.DataType.BOOL, ir.DataType.INT64
+
+
+def with_inner(nodes: Sequence[fx.Node]) -> list[fx.Node]:
+    """The nodes, and those of the graphs within them."""
+    found: list[fx.Node] = []
+    for node in nodes:
+        found.append(node)
+        for captured in node.meta.get("graphs", ()):
+            found += with_inner(live_nodes(captured.graph, captured.outputs))
+    return found
+
+
+def _cond(translator: Translator, node: fx.Node, condition: Any, used: Sequence[Any]) -> Any:
+    """The results of one of two graphs."""
+    run = _runner(translator, node, used)
+    then, other = node.meta["graphs"]
+    if isinstance(condition, bool):
+        return run(then if condition else other, translator.op, ())
+    op = translator.op
+    branches = [op.subgraph(lambda inner, g=graph: run(g, inner, ())) for graph in (then, other)]
+    condition = op.reshape(op.cast(condition, _BOOL), [])
+    results = op.If(condition, then_branch=branches[0], else_branch=branches[1], _outputs=len(then.outputs))
+    return _sized(op, results, branches[0].outputs)
+
+
+def _while_loop(translator: Translator, node: fx.Node, carried: Sequence[Value], used: Sequence[Any]) -> Any:
+    """What is carried in the end; the condition is computed before the loop, and after each round."""
+    run = _runner(translator, node, used)
+    test, rounds = node.meta["graphs"]
+
+    def condition(op: Builder, values: Sequence[Value]) -> Value:
+        return op.reshape(op.cast(run(test, op, values)[0], _BOOL), [])
+
+    def body(op: Builder, index: Value, going: Value, *values: Value) -> list[Value]:
+        after = run(rounds, op, values)
+        return [condition(op, after), *after]
+
+    op = translator.op
+    given = _types(op, carried)
+    inputs: list[tuple[str, Type]] = [("round", TensorType(_INT64, ())), ("going", TensorType(_BOOL, ()))]
+    inputs += [(f"carried_{i}", kind) for i, kind in enumerate(given)]
+    graph = op.subgraph(body, inputs)
+    results = op.Loop(None, condition(op, carried), *carried, body=graph, _outputs=len(carried))
+    return _sized(op, results, carried)
+
+
+def _scan(
+    translator: Translator, node: fx.Node, carried: Sequence[Value], rows: Sequence[Value], used: Sequence[Any]
+) -> Any:  # fmt: skip
+    """What is carried in the end, and what each round adds."""
+    return _scanned(translator.op, carried, rows, _rounds(translator, node, used))
+
+
+def _map(translator: Translator, node: fx.Node, rows: Sequence[Value], used: Sequence[Any]) -> Any:
+    """What each round gives."""
+    return _scanned(translator.op, (), rows, _rounds(translator, node, used))
+
+
+def _associative_scan(translator: Translator, node: fx.Node, rows: Sequence[Value], used: Sequence[Any]) -> Any:
+    """The first row, then what it makes with each of the others; combined one after the other."""
+    run, op = _rounds(translator, node, used), translator.op
+    count = len(rows)
+
+    def body(op: Builder, *values: Value) -> list[Value]:
+        combined = run(op, *values)
+        return [*combined, *(op.Identity(value) for value in combined)]
+
+    first = [op.slice(row, 0, 0, 1) for row in rows]
+    rest = [op.slice(row, 0, 1, dims(row)[0]) for row in rows]
+    results = _scanned(op, [op.squeeze(row, [0]) for row in first], rest, body)[count:]
+    whole = [op.Concat(a, b, axis=0) for a, b in zip(first, results, strict=True)]
+    return [op.sized(value, dims(row)) for value, row in zip(whole, rows, strict=True)]
+
+
+CONTROL_FLOW: dict[Any, Callable[..., Any]] = {
+    higher_order("cond"): _cond,
+    higher_order("while_loop"): _while_loop,
+    higher_order("scan"): _scan,
+    higher_order("map_impl"): _map,
+    higher_order("associative_scan"): _associative_scan,
+}
+
+
+Run = Callable[[CapturedGraph, Builder, Sequence[Value]], list[Value]]
+
+
+def _runner(translator: Translator, node: fx.Node, used: Sequence[Any]) -> Run:
+    """Translate a graph into a builder; `used` is what the nodes of the graphs around became."""
+    outside: Mapping[fx.Node, Any] = dict(zip(node.args[-1], used, strict=True))  # type: ignore[arg-type]
+
+    def run(captured: CapturedGraph, op: Builder, inputs: Sequence[Value]) -> list[Value]:
+        return [_as_output(op, item) for item in translator.translate_inner(captured, op, inputs, outside)]
+
+    return run
+
+
+def _rounds(translator: Translator, node: fx.Node, used: Sequence[Any]) -> Callable[..., list[Value]]:
+    run, (captured,) = _runner(translator, node, used), node.meta["graphs"]
+    return lambda op, *values: run(captured, op, values)
+
+
+def _as_output(op: Builder, item: Any) -> Value:
+    if isinstance(item, Value):
+        return item
+    return as_value(op, item, _BOOL if isinstance(item, bool) else _INT64)
+
+
+def _types(op: Builder, values: Sequence[Value]) -> list[TensorType]:
+    return [TensorType(op.type(value).dtype, op.type(value).shape) for value in values]
+
+
+def _scanned(
+    op: Builder, carried: Sequence[Value], rows: Sequence[Value], body: Callable[..., list[Value]]
+) -> list[Value]:
+    parts = [TensorType(kind.dtype, kind.shape[1:] if kind.shape else None) for kind in _types(op, rows)]
+    inputs = [(f"carried_{i}", kind) for i, kind in enumerate(_types(op, carried))]
+    inputs += [(f"row_{i}", kind) for i, kind in enumerate(parts)]
+    graph = op.subgraph(body, inputs)
+    results = op.Scan(*carried, *rows, body=graph, num_scan_inputs=len(rows), _outputs=len(graph.outputs))
+    results = list(results) if isinstance(results, tuple) else [results]
+    return [*_sized(op, results[: len(carried)], carried), *results[len(carried) :]]
+
+
+def _sized(op: Builder, results: Any, like: Sequence[Value]) -> list[Value]:
+    """The results, with the sizes of other values."""
+    found = list(results) if isinstance(results, (tuple, list)) else [results]
+    return [op.sized(value, dims(other)) for value, other in zip(found, like, strict=True)]
