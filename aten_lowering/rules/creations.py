@@ -255,7 +255,7 @@ def logspace(op: Builder, start: Operand, end: Operand, steps: int, base: float,
 
 def _evenly(op: Builder, start: Operand, end: Operand, steps: int, kind: ir.DataType) -> Value:
     """The numbers of a linspace as floats; those of an integer one as doubles."""
-    wide = kind if is_float(kind) else _DOUBLE
+    wide = {ir.DataType.BFLOAT16: _FLOAT}.get(kind, kind) if is_float(kind) else _DOUBLE
     first, last = (op.cast(as_value(op, number, kind), wide) for number in (start, end))
     first, last = op.reshape(first, []), op.reshape(last, [])
     step = op.Div(op.Sub(last, first), max(steps - 1, 1))
