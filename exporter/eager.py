@@ -20,6 +20,12 @@ def call(function: Callable[..., Any], signature: Signature, leaves: Sequence[An
         return function(*args, **kwargs)
 
 
+def buffers(model: Any, names: Sequence[str]) -> list[torch.Tensor]:
+    """The tensors that a module holds under these names, which need not be persistent buffers."""
+    held = {**dict(model.named_parameters()), **dict(model.named_buffers())} if names else {}
+    return [held[name] for name in names]
+
+
 @contextlib.contextmanager
 def untouched(model: Any) -> Iterator[None]:
     """Put back what a run changes: attributes, buffers, parameters and hooks of modules, and random states."""

@@ -19,7 +19,7 @@ from exporter.program import Program
 from exporter.report import no_garbage_collection, raise_decided, timeline
 from exporter.results import name_outputs
 from exporter.signature import Signature
-from exporter.translation import Translator
+from exporter.translation import METADATA, Translator
 
 OPSETS = range(17, 25)
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -41,6 +41,8 @@ def export(
     sizes: Mapping[str, int] | None = None,
     strict: bool = False,
     allow_fixed: bool = False,
+    metadata: str = "none",
+    return_buffers: bool = False,
 ) -> Program:
     """Export a model to ONNX, without running it on real data.
 
@@ -61,6 +63,10 @@ def export(
         strict: whether Python code that decides by a dynamic size is an error; else the example's answer
             holds, and the report has the constraint.
         allow_fixed: whether a dynamic dim that Python code needs as a number becomes static; else an error.
+        metadata: what each ONNX node tells of its origin in its metadata: "none"; "overload", the ATen
+            overload and the module's path; "source", these and the line of the model's code.
+        return_buffers: whether the values of the buffers that the model writes to are further results,
+            named `<buffer>.updated`; `program.report.mutated` lists them either way.
 
     Returns:
         The program: `save` it, `validate` it.
@@ -69,6 +75,8 @@ def export(
         ExportError: see `exporter.errors` for its kinds.
     """
     _check_opset(opset_version)
+    if metadata not in METADATA:
+        raise InputError(f"metadata: must be one of {', '.join(METADATA)}, got {metadata!r}")
     (args, keywords), *others = _calls(example_inputs, kwargs)
     rules = _rules(lowerings)
     with timeline() as report, no_garbage_collection():
@@ -78,7 +86,9 @@ def export(
                 sizes=sizes, other_calls=others, input_names=input_names, output_names=output_names,
             )  # fmt: skip
         with report.phase("translation"):
-            onnx_model = translate(captured, signature, rules, opset_version)
+            if return_buffers:
+                signature.updated_buffers = list(captured.mutations)
+            onnx_model = translate(captured, signature, rules, opset_version, metadata)
             report.describe(captured)
         if strict and captured.constraints:
             raise_decided(captured.constraints)
@@ -88,18 +98,18 @@ def export(
 
 
 def translate(
-    captured: CapturedGraph, signature: Signature, rules: RuleRegistry, opset_version: int
+    captured: CapturedGraph, signature: Signature, rules: RuleRegistry, opset_version: int, metadata: str = "none"
 ) -> ir.Model:  # fmt: skip
     """The ONNX model of a captured graph, before optimization; the constraints get the formulas found on the way."""
     op = Builder(opset_version)
-    translator = Translator(op, rules)
+    translator = Translator(op, rules, metadata)
     inputs = translator.inputs(signature)
     results = translator.translate(captured, inputs)
     captured.constraints = constraints_of(
         captured.decisions, signature.sample_sizes, signature.symbols(), translator.size_of
     ) + value_constraints(signature.fixed_examples())
-    names = [*signature.output_names, *captured.mutations]
-    outputs = name_outputs(op, results[: len(signature.output_names)], names, inputs)
+    names = signature.result_names
+    outputs = name_outputs(op, results[: len(names)], names, inputs)
     graph = ir.Graph(
         inputs, outputs, nodes=op.nodes, initializers=list(op.root.initializers.values()),
         opset_imports=op.root.opset_imports, name="main_graph",

@@ -41,6 +41,7 @@ class Signature:
         sample_sizes: name of a dynamic dim -> its sizes while recording, the example's first.
         fixed_values: the inputs that the model's code takes sizes from, so that the example's values are part of it.
         output_names: a name for each flattened result, once it is known.
+        updated_buffers: the buffers whose values after the call are results too.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Signature:
         self.sample_sizes: dict[str, tuple[int, ...]] = {}
         self.fixed_values: set[str] = set()
         self.output_names: list[str] = []
+        self.updated_buffers: list[str] = []
         self._wanted_output_names = output_names
         self.choose_samples()
 
@@ -83,6 +85,11 @@ class Signature:
     def tensor_indices(self) -> list[int]:
         """Which leaves are tensors, and so inputs of the model."""
         return [i for i, leaf in enumerate(self.leaves) if isinstance(leaf, torch.Tensor)]
+
+    @property
+    def result_names(self) -> list[str]:
+        """The names of the model's outputs: the results, and the updated buffers."""
+        return [*self.output_names, *(f"{name}.updated" for name in self.updated_buffers)]
 
     @property
     def is_dynamic(self) -> bool:

@@ -26,6 +26,16 @@ from exporter.weights import weight
 from shape_inference import Dim, Size, TensorType
 
 aten = torch.ops.aten
+_OVERLOAD_AND_MODULE: dict[str, Callable[[fx.Node], str]] = {
+    "overload": lambda node: str(node.target),
+    "module": lambda node: str(node.meta.get("module", "")),
+}
+# What each level of metadata tells of an ONNX node, under "fx2onnx.<key>".
+METADATA: dict[str, dict[str, Callable[[fx.Node], str]]] = {
+    "none": {},
+    "overload": _OVERLOAD_AND_MODULE,
+    "source": {**_OVERLOAD_AND_MODULE, "source": lambda node: str(node.meta.get("source") or "")},
+}
 
 
 class Translator:
@@ -36,8 +46,9 @@ class Translator:
         origins: ONNX node name -> the captured node that it came from.
     """
 
-    def __init__(self, op: Builder, rules: RuleRegistry) -> None:
+    def __init__(self, op: Builder, rules: RuleRegistry, metadata: str = "none") -> None:
         self.op, self.rules = op, rules
+        self._metadata = METADATA[metadata]
         self._decomposed: dict[fx.Node, CapturedGraph] = {}
         self._state: dict[int, Value] = {}
         self._values: dict[fx.Node, Any] = {}
@@ -152,6 +163,9 @@ class Translator:
         if target in SIZE_FUNCTIONS:
             return SIZE_FUNCTIONS[target](self.op, *args)
         self.op.scope = node.meta.get("module", "")
+        if self._metadata:
+            told = {f"fx2onnx.{kind}": of(node) for kind, of in self._metadata.items()}
+            self.op.metadata = {kind: text for kind, text in told.items() if text}
         assert rule is not None  # `translate` reported the missing ones
         result = _untagged(rule(self.op, args, kwargs))
         self._check_result(node, rule, result)
@@ -169,6 +183,7 @@ class Translator:
         given = [values[argument] for argument in _nodes_in((node.args, node.kwargs))]
         for piece in pieces.graph.nodes:
             piece.meta["module"] = node.meta.get("module", "")
+            piece.meta["source"] = node.meta.get("source")
         outputs = [item for item in pieces.outputs if isinstance(item, fx.Node)]
         results = self._run(pieces, live_nodes(pieces.graph, outputs), given, {})
         return results if pieces.is_sequence else results[0]

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from exporter import ExportError, Program, export
+from exporter.errors import InputError
 from tests.lowering import ops
 
 FRONT_ENDS = ("record", "symbolic_trace", "compile", "export")
@@ -100,6 +101,37 @@ def test_batch_norm_in_training_reports_its_statistics() -> None:
     program.validate().check()
     assert program.report.mutated == ["running_mean", "running_var", "num_batches_tracked"]
     assert torch.equal(model.running_mean, before)
+
+
+def test_updated_buffers_are_results_on_request() -> None:
+    model = nn.BatchNorm1d(4)
+    program = export(model, (torch.randn(8, 4),), dynamic_shapes={"input": {0: "batch"}}, return_buffers=True)
+    report = program.validate().check()
+    names = [d.name for d in report.results[0].runs[0].differences]
+    assert names == ["output", "running_mean.updated", "running_var.updated", "num_batches_tracked.updated"]
+    assert [value.name for value in program.model.graph.outputs] == names
+    assert not model.running_mean.any()
+
+
+def test_metadata_tells_the_origin_of_a_node() -> None:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        return x.relu()
+
+    def told(metadata: str) -> dict[str, str]:
+        (node,) = export(forward, (torch.randn(3),), metadata=metadata).model.graph
+        return dict(node.metadata_props)
+
+    line = forward.__code__.co_firstlineno + 1
+    assert told("none") == {}
+    assert told("overload") == {"fx2onnx.overload": "aten.relu.default"}
+    assert told("source") == {
+        "fx2onnx.overload": "aten.relu.default",
+        "fx2onnx.source": f"{__file__}:{line}, in forward",
+    }
+    program = export(nn.Sequential(nn.Linear(3, 4)), (torch.randn(2, 3),), metadata="overload")
+    assert {node.metadata_props["fx2onnx.module"] for node in program.model.graph} == {"0"}
+    with pytest.raises(InputError, match="metadata: must be one of none, overload, source, got 'all'"):
+        told("all")
 
 
 class Regions(nn.Module):

@@ -176,6 +176,7 @@ def _call(program: Program, leaves: Sequence[Any], seed: int) -> list[torch.Tens
     torch.manual_seed(seed)
     result = eager.call(program.reference, program.signature, leaves)
     found = [leaf for _, leaf in structures.flatten(result) if is_value(leaf)]
+    found += eager.buffers(program.reference, program.signature.updated_buffers)
     results = [torch.as_tensor(leaf).detach().clone() for leaf in found]
     return [torch.view_as_real(r.resolve_conj()) if r.is_complex() else r for r in results]
 
@@ -207,7 +208,7 @@ def _on_provider(
             return ProviderResult(name, RUN, f"{described}: {_first_line(error)}", result.runs)
         differences = tuple(
             compare(output, a, b.to(a.dtype) if note else b, tolerance=tolerance, values=not want.random)
-            for output, a, b in zip(program.signature.output_names, want.outputs, got, strict=False)
+            for output, a, b in zip(program.signature.result_names, want.outputs, got, strict=False)
         )
         result.runs.append(Run(described, differences))
     problem = next((r.problem for r in result.runs if r.problem), "")
