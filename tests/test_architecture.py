@@ -53,8 +53,13 @@ def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= MAX_FILE_LINES
     functions = (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef))
-    too_long = [f.name for f in functions if (f.end_lineno or 0) - f.lineno + 1 > MAX_FUNCTION_LINES]
-    assert not too_long
+    assert not [f.name for f in functions if _lines(f) > MAX_FUNCTION_LINES]
+
+
+def _lines(function: ast.FunctionDef) -> int:
+    """The lines of a function, its docstring's aside: what a public one promises needs room."""
+    docstring = ast.get_docstring(function, clean=False) or ""
+    return (function.end_lineno or 0) - function.lineno + 1 - len(docstring.splitlines())
 
 
 def test_profiling_is_no_package_and_hides_no_module() -> None:

@@ -51,7 +51,9 @@ def test_large(name: str, dynamic: bool) -> None:
     check(name, dynamic)
 
 
-@pytest.mark.parametrize("name", ["mnist_cnn", "t5_small"])
+@pytest.mark.parametrize(
+    "name", ["mnist_cnn", "t5_small", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet50", "t5"))]
+)
 @pytest.mark.parametrize("capture", ["symbolic_trace", "compile", "export"])
 def test_every_way_of_capture(name: str, capture: str) -> None:
     case = zoo.CASES[name]
