@@ -19,11 +19,11 @@ import torch
 from onnxscript import BuilderBase
 
 from aten_lowering.dtypes import DEFAULT_DTYPES, as_dtype, from_torch
-from aten_lowering.equal_sizes import EqualSizes
 from aten_lowering.errors import LoweringError
+from aten_lowering.root import Root
 from aten_lowering.schemas import OpSchema, make_attribute, op_schema, type_variable
 from aten_lowering.size_nodes import SizeNodes, flattening
-from shape_inference import Dim, InferenceError, SequenceType, Size, TensorType, Type, infer_call, same, symbol
+from shape_inference import Dim, InferenceError, SequenceType, Size, TensorType, Type, same, symbol
 from shape_inference.types import MAX_CONTENT
 
 __all__ = ["Builder", "Value", "dims", "dtype", "rank"]
@@ -46,21 +46,6 @@ def dtype(value: Value) -> ir.DataType:
     return cast(ir.DataType, value.dtype)
 
 
-class _Root:
-    """What a builder shares with those of its subgraphs."""
-
-    def __init__(self, opset_version: int) -> None:
-        self.opset_version = opset_version
-        self.types: dict[Value, Type] = {}
-        self.equal_sizes = EqualSizes()
-        self.names: dict[str, int] = {}
-        self.constants: dict[Any, Value] = {}
-        self.initializers: dict[str, Value] = {}
-        self.opset_imports: dict[str, int] = {"": opset_version}
-        self.functions: dict[Any, ir.Function] = {}
-        self.notes: dict[Value, Any] = {}  # what a rule knows of a value that it made, for rules that follow
-
-
 class Builder(BuilderBase):
     """Emits typed ONNX nodes into one graph.
 
@@ -77,7 +62,7 @@ class Builder(BuilderBase):
         self.nodes: list[ir.Node] = []
         self.opset_version = opset_version
         self.parent = parent
-        self.root: _Root = parent.root if parent is not None else _Root(opset_version)
+        self.root: Root = parent.root if parent is not None else Root(opset_version)
         self.scope: str = parent.scope if parent is not None else ""
         self.target: str = parent.target if parent is not None else target
         self.metadata: dict[str, str] | None = None
@@ -108,13 +93,12 @@ class Builder(BuilderBase):
         types = self.root.types
         given = {name: value for name, value in attributes.items() if value is not None}
         try:
-            results = infer_call(
+            results = self.root.infer(
                 op_type, [None if value is None else self._type(value, types) for value in values], given,
-                domain=domain, version=self.opset_version, output_count=outputs, fresh=self.fresh,
+                domain, outputs, self.fresh,
             )  # fmt: skip
         except InferenceError as error:
             raise LoweringError(f"{self.scope or 'model'}: {error}") from error
-        results = tuple(map(self.root.equal_sizes.in_type, results))
         if outputs == 1 and (constant := self._known(results[0])) is not None:
             return constant
         made = self._append(op_type, values, self._attributes(given, info), results, domain)
@@ -152,6 +136,7 @@ class Builder(BuilderBase):
         if domain and domain not in self.root.opset_imports:
             self.root.opset_imports[domain] = 1
         self.nodes.append(node)
+        self.root.emitted += 1
         return tuple(outputs)
 
     def set_type(self, value: Value, inferred: Type) -> None:

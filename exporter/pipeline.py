@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
@@ -15,6 +17,8 @@ from exporter.capture.decisions import constraints_of, value_constraints
 from exporter.capture.graph import CapturedGraph
 from exporter.errors import InputError
 from exporter.optimization import optimize
+from exporter.profile.recording import Profile
+from exporter.profile.timeline import current
 from exporter.program import Program
 from exporter.report import no_garbage_collection, raise_decided, timeline
 from exporter.results import name_outputs
@@ -43,6 +47,7 @@ def export(
     allow_fixed: bool = False,
     metadata: str = "none",
     return_buffers: bool = False,
+    profile: str | Path | Profile | None = None,
 ) -> Program:
     """Export a model to ONNX, without running it on real data.
 
@@ -67,6 +72,8 @@ def export(
             overload and the module's path; "source", these and the line of the model's code.
         return_buffers: whether the values of the buffers that the model writes to are further results,
             named `<buffer>.updated`; `program.report.mutated` lists them either way.
+        profile: a file that shows where the time goes, saving the program included: `.html` (a flame graph),
+            `.speedscope.json` or `.json` (Perfetto, Chrome); or a `Profile`, for several files, samples, memory.
 
     Returns:
         The program: `save` it, `validate` it.
@@ -79,12 +86,13 @@ def export(
         raise InputError(f"metadata: must be one of {', '.join(METADATA)}, got {metadata!r}")
     (args, keywords), *others = _calls(example_inputs, kwargs)
     rules = _rules(lowerings)
-    with timeline() as report, no_garbage_collection():
-        with report.phase("capture"):
+    with timeline(profile, _title(model)) as report, no_garbage_collection():
+        with report.phase("capture") as phase:
             captured, signature, report.rejected = capture_model(
                 model, args, keywords, capture=capture, allow_fixed=allow_fixed, dynamic_shapes=dynamic_shapes,
                 sizes=sizes, other_calls=others, input_names=input_names, output_names=output_names,
             )  # fmt: skip
+            phase.counts(len(captured.graph.nodes), "graph nodes")
         with report.phase("translation"):
             if return_buffers:
                 signature.updated_buffers = list(captured.mutations)
@@ -110,6 +118,7 @@ def translate(
     ) + value_constraints(signature.fixed_examples())
     names = signature.result_names
     outputs = name_outputs(op, results[: len(names)], names, inputs)
+    current().add_translation(op.root.emitted, op.root.inferences, op.root.inference_seconds)
     graph = ir.Graph(
         inputs, outputs, nodes=op.nodes, initializers=list(op.root.initializers.values()),
         opset_imports=op.root.opset_imports, name="main_graph",
@@ -118,6 +127,12 @@ def translate(
     for function in op.root.functions.values():
         model.functions[function.identifier()] = function
     return model
+
+
+def _title(model: Any) -> str:
+    """What a profile of the model's export is called."""
+    named = model if isinstance(model, types.FunctionType) else type(model)
+    return named.__qualname__
 
 
 def _calls(example_inputs: Any, kwargs: Mapping[str, Any] | None) -> list[Call]:

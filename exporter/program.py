@@ -47,7 +47,8 @@ class Program:
         Raises:
             SaveError: the path cannot be written, or the disk is full.
         """
-        return serialization.save(self.model, Path(path), external_data=external_data)
+        with self.report.running("save"):
+            return serialization.save(self.model, Path(path), external_data=external_data)
 
     def to_proto(self) -> onnx.ModelProto:
         """The model as a protobuf message, weights included; at most 2 GB."""

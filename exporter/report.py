@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 
 from exporter.capture.decisions import Constraint
 from exporter.capture.graph import CapturedGraph
 from exporter.errors import DynamicShapeError
+from exporter.profile.recording import Profile, Recording, as_profile
+from exporter.profile.timeline import Phase, Timeline
 
 
 @dataclass
@@ -24,7 +26,8 @@ class ExportReport:
         decisions: for which sizes the model holds: what Python code decided by dynamic sizes, and where.
         mutated: buffers that the model writes to, by name.
         passes: optimization pass -> how many rewrites it made.
-        seconds: phase -> its time.
+        timeline: where the time went, with counts.
+        recording: every single call, where a profile was asked for.
     """
 
     capture: str = ""
@@ -32,16 +35,24 @@ class ExportReport:
     decisions: list[Constraint] = field(default_factory=list)
     mutated: list[str] = field(default_factory=list)
     passes: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=Timeline)
+    recording: Recording | None = None
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Phase of the export -> its time, and "total"."""
+        found = {phase.name: phase.seconds for phase in self.timeline.inside("export")}
+        return {**found, "total": self.timeline.seconds("export")}
+
+    def phase(self, name: str) -> contextlib.AbstractContextManager[Phase]:
+        """Time a block as a phase."""
+        return self.timeline.phase(name)
 
     @contextlib.contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time of the block to a phase."""
-        started = time.perf_counter()
-        try:
+    def running(self, name: str) -> Iterator[None]:
+        """Time a block as an outermost phase; where a profile was asked for, it is written afterwards."""
+        with contextlib.nullcontext() if self.recording is None else self.recording.running(), self.phase(name):
             yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
     def describe(self, captured: CapturedGraph) -> None:
         """Take over what the capture tells."""
@@ -51,10 +62,18 @@ class ExportReport:
 
 
 @contextlib.contextmanager
-def timeline() -> Iterator[ExportReport]:
-    """A report whose total is the time of the block."""
+def timeline(profile: str | Path | Profile | None = None, title: str = "") -> Iterator[ExportReport]:
+    """A report whose total is the time of the block.
+
+    Args:
+        profile: what to record beyond the phases.
+        title: what the profile is of.
+    """
     report = ExportReport()
-    with report.phase("total"):
+    if profile is not None:
+        report.recording = Recording(as_profile(profile), title)
+        report.timeline = report.recording.timeline
+    with report.running("export"):
         yield report
 
 

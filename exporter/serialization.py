@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from exporter.errors import SaveError
+from exporter.profile.timeline import phase
 
 _PROTOBUF_LIMIT = 2 * 2**30 - 16 * 2**20  # bytes: what a protobuf message may hold, less some for the nodes
 _EXTERNAL_FROM = 1024  # bytes: smaller tensors stay in the model file
@@ -35,15 +36,32 @@ def save(model: ir.Model, path: Path, *, external_data: bool | None = None) -> P
         raise SaveError(f"{path}: is a folder", hint="give the path of a file, such as model.onnx")
     if not path.parent.is_dir():
         raise SaveError(f"{path}: its folder does not exist", hint=f"make {path.parent} first")
+    with _written(path) as folder:
+        _write(model, folder / path.name, external=external_data)
+    return path
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        SaveError: the path cannot be written, or the disk is full.
+    """
+    with _written(path) as folder:
+        (folder / path.name).write_bytes(content)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """A folder whose files take their places beside `path` when the block ends well, `path` itself last."""
     try:
         with _temporary_folder(path.parent) as folder:
-            _write(model, folder / path.name, external=external_data)
+            yield folder
             for written in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
-                os.replace(written, path.parent / written.name)  # the model file last
+                os.replace(written, path.parent / written.name)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise SaveError(f"{path}: cannot be written: {reason}") from error
-    return path
 
 
 @contextlib.contextmanager
@@ -63,9 +81,23 @@ def _write(model: ir.Model, path: Path, *, external: bool) -> None:
     if external:
         before = {name: value.const_value for name, value in model.graph.initializers.items()}
         try:
-            ir.save(model, path, external_data=f"{path.name}.data", size_threshold_bytes=_EXTERNAL_FROM)
+            with phase("writing") as it:
+                ir.external_data.unload_from_model(
+                    model, path.parent, f"{path.name}.data", size_threshold_bytes=_EXTERNAL_FROM
+                )
+                it.counts(weight_bytes(model), "bytes")
+            _write_proto(model, path)
         finally:
             for name, tensor in before.items():
                 model.graph.initializers[name].const_value = tensor
         return
-    ir.save(model, path)
+    _write_proto(model, path)
+
+
+def _write_proto(model: ir.Model, path: Path) -> None:
+    with phase("serialization") as it:
+        content = ir.to_proto(model).SerializeToString()
+        it.counts(len(content), "bytes")
+    with phase("writing") as it:
+        path.write_bytes(content)
+        it.counts(len(content), "bytes")

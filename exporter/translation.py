@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 import onnx_ir as ir
@@ -21,6 +22,8 @@ from exporter.capture.recorder import SAMPLES
 from exporter.capture.tensors import Spec
 from exporter.control_flow import CONTROL_FLOW, with_inner
 from exporter.decomposition import decompose
+from exporter.profile.timeline import RuleTime, current
+from exporter.profile.watching import watch_translator
 from exporter.signature import Signature
 from exporter.weights import weight
 from shape_inference import Dim, Size, TensorType
@@ -54,6 +57,9 @@ class Translator:
         self._values: dict[fx.Node, Any] = {}
         self._checked: set[tuple[Dim, tuple[int, ...]]] = set()
         self._samples: list[dict[str, int]] = [{}]
+        self._timeline, self._times = current(), dict[Any, RuleTime]()
+        if self._timeline.spans is not None:
+            watch_translator(self, self._timeline.spans)
 
     def inputs(self, signature: Signature) -> list[Value]:
         """The inputs of the ONNX graph, with the names of their dynamic dims."""
@@ -80,7 +86,9 @@ class Translator:
         """
         wanted = [*captured.outputs, *captured.mutations.values()]
         live = live_nodes(captured.graph, [item for item in wanted if isinstance(item, fx.Node)])
-        self._find_missing(live)
+        with self._timeline.phase("decomposition") as phase:
+            self._find_missing(live)
+            phase.counts(len(self._decomposed), "ATen calls")
         return self._run(captured, live, inputs, self._values)
 
     def translate_inner(
@@ -167,8 +175,21 @@ class Translator:
             told = {f"fx2onnx.{kind}": of(node) for kind, of in self._metadata.items()}
             self.op.metadata = {kind: text for kind, text in told.items() if text}
         assert rule is not None  # `translate` reported the missing ones
-        result = _untagged(rule(self.op, args, kwargs))
+        result = _untagged(self._applied(rule, args, kwargs))
         self._check_result(node, rule, result)
+        return result
+
+    def _applied(self, rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What a rule returns; its time and its nodes go to its account."""
+        root, overload = self.op.root, rule.overload
+        account = self._times.get(overload)
+        if account is None:
+            account = self._times[overload] = self._timeline.rules.setdefault(str(overload), RuleTime(str(overload)))
+        emitted, started = root.emitted, perf_counter()
+        result = rule(self.op, args, kwargs)
+        account.seconds += perf_counter() - started
+        account.nodes += root.emitted - emitted
+        account.calls += 1
         return result
 
     def _rule(self, target: Any, is_complex: bool) -> Rule | None:

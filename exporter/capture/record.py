@@ -29,6 +29,8 @@ from exporter.capture.torch_internals import (
     tensors_of_parts,
 )
 from exporter.eager import untouched
+from exporter.profile.timeline import current
+from exporter.profile.watching import watch_recorder
 from exporter.signature import Signature
 
 
@@ -56,13 +58,17 @@ def _recorded(
     modules = {} if model is None else {id(module): name for name, module in model.named_modules()}
     recorder = Recorder(state_names(model), HANDLERS)
     recorder.named, recorder.answers = signature.named_samples(), answers
+    around = _scoped(recorder, modules)
+    if (spans := current().spans) is not None:
+        watch_recorder(recorder, spans)
+        around = spans.modules(modules, around)
     with ExitStack() as stack:
         stack.enter_context(untouched(model))
         stack.enter_context(above_autograd())
         stack.enter_context(compiling())
         stack.enter_context(subscripts(partial(getitem, recorder), partial(setitem, recorder)))
         stack.enter_context(integer_bindings(recorder.call))
-        stack.enter_context(module_calls(_scoped(recorder, modules)))
+        stack.enter_context(module_calls(around))
         stack.enter_context(control_flow_as_called())
         stack.enter_context(lengths())
         stack.enter_context(tensors_of_parts(RecordedTensor))

@@ -17,6 +17,8 @@ from exporter.optimization import (
     layout,
 )
 from exporter.optimization.rewriting import Rewriter
+from exporter.profile.timeline import current
+from exporter.profile.watching import watch_rewriter
 
 __all__ = ["PASSES", "Rewriter", "optimize"]
 
@@ -47,13 +49,23 @@ def optimize(model: ir.Model, *, keep: Collection[str] = ()) -> Counter[str]:
         How many rewrites each pass made, under its name in `PASSES` or "dead code".
     """
     rewriter = Rewriter(model, keep)
+    timeline = current()
+    if timeline.spans is not None:
+        watch_rewriter(rewriter, timeline.spans)
     report = Counter(dict.fromkeys(PASSES, 0))
-    report["dead code"] = dead_code.run(rewriter)
+
+    def run(name: str, function: Callable[[Rewriter], int]) -> None:
+        with timeline.phase(name) as phase:
+            rewrites = function(rewriter)
+            report[name] += rewrites
+            phase.counts(rewrites, "rewrites")
+
+    run("dead code", dead_code.run)
     for _ in range(_MOST_ROUNDS):
         before = rewriter.changes
-        for name, run in PASSES.items():
-            report[name] += run(rewriter)
+        for name, function in PASSES.items():
+            run(name, function)
         if rewriter.changes == before:
             break
-    report["dead code"] += dead_code.run_on_initializers(rewriter)
+    run("dead code", dead_code.run_on_initializers)
     return report
