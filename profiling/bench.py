@@ -203,6 +203,7 @@ class Report:
         self.name, self.title, self.columns, self.what = name, title, list(columns), what
         self.rows: list[list[str]] = []
         self.notes: list[str] = []
+        self.pictures: list[str] = []
 
     def add(self, *cells: object) -> None:
         """Add a row, and print it."""
@@ -213,6 +214,10 @@ class Report:
     def note(self, text: str) -> None:
         """Add a line below the table."""
         self.notes.append(text)
+
+    def picture(self, path: Path, shows: str) -> None:
+        """Show a picture of the report's folder above the table."""
+        self.pictures.append(f"![{shows}]({path.name})")
 
     def finish(self, folder: Path = REPORTS) -> Path:
         """Print the table and write the report; returns its path."""
@@ -235,6 +240,7 @@ class Report:
     def markdown(self) -> str:
         """Give the report as Markdown."""
         lines = [f"# {self.title}", "", self.what, ""]
+        lines += [line for picture in self.pictures for line in (picture, "")]
         lines += ["| " + " | ".join(self.columns) + " |", "|" + " --- |" * len(self.columns)]
         lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in self.rows]
         lines += ["", *(f"- {note}" for note in self.notes)]

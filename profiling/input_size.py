@@ -1,7 +1,6 @@
 """Measure whether export time depends on the size of the example inputs: T5's tokens, resnet50's pixels.
 
-The TorchScript exporter, which runs the model on the example, is there for comparison; both of torch's
-exporters are measured at few sizes only.
+The TorchScript exporter, which runs the model on the example, is there for comparison.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from functools import partial
 from typing import Annotated, Any
 
 import bench
+import plots
 import typer
 
 TOKENS = (8, 64, 512, 4096)
 PIXELS = (64, 224, 512, 1024)
-THEIRS = {"t5": (8, 512), "resnet50": (64, 512)}
 
 
 def main(
     rounds: Annotated[int, typer.Option(help="timed exports of ours at each size")] = 5,
-    their_rounds: Annotated[int, typer.Option(help="timed exports of torch's at each size; 0 leaves them out")] = 1,
+    their_rounds: Annotated[int, typer.Option(help="timed exports of torch's at each size; 0 leaves them out")] = 3,
 ) -> None:
     """Print seconds by size."""
     from zoo import CASES
@@ -37,18 +36,27 @@ def main(
     t5, resnet50 = CASES["t5"].build(), CASES["resnet50"].build()
     tokens = {size: CASES["t5"].inputs_at(0, batch=1, seq=size, target=size) for size in TOKENS}
     pixels = {size: CASES["resnet50_any_size"].inputs_at(0, batch=1, height=size, width=size) for size in PIXELS}
+    panels: dict[str, dict[str, dict[float, float]]] = {}
     for name, unit, model, samples in (("t5", "tokens", t5, tokens), ("resnet50", "pixels", resnet50, pixels)):
         ours = _medians(partial(bench.export_ours, model), samples, rounds)
-        few = {size: samples[size] for size in THEIRS[name]} if their_rounds else {}
-        theirs = _medians(partial(bench.export_torch, model), few, their_rounds)
-        script = _medians(partial(_export_torchscript, model), few, their_rounds)
+        asked = samples if their_rounds else {}
+        theirs = _medians(partial(bench.export_torch, model), asked, their_rounds)
+        script = _medians(partial(_export_torchscript, model), asked, their_rounds)
+        panels[name] = {"ours": ours, "torch.onnx": _numbers(theirs), "TorchScript": _numbers(script)}
         for size, value in ours.items():
             report.add(name, f"{size} {unit}", value, theirs.get(size, ""), script.get(size, ""))
         spread = max(ours.values()) / min(ours.values()) - 1
         ends = abs(ours[max(ours)] / ours[min(ours)] - 1)
         report.note(f"{name}: ours differs by {ends:.1%} between smallest and largest, {spread:.1%} over all sizes.")
+    labels = {"t5": "tokens", "resnet50": "pixels, a side"}
+    report.picture(plots.lines(report.name, panels, labels), "Export time over the size of the example")
     report.note("The bar for T5 is 10 % between 8 and 4,096 tokens.")
     report.finish()
+
+
+def _numbers(found: dict[int, Any]) -> dict[float, float]:
+    """The sizes that could be exported."""
+    return {size: value for size, value in found.items() if isinstance(value, float)}
 
 
 def _export_torchscript(model: Any, inputs: Any) -> None:

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Annotated
 
 import bench
+import plots
 import typer
 
 OURS = (64, 128, 256, 512, 1024, 2048, 4096)
-THEIRS = (64, 128, 256)
+THEIRS = (64, 128, 256, 512, 1024)
 WIDTH = 32
 
 
@@ -30,7 +31,7 @@ def main(
         what=f"A chain of N Linear({WIDTH}, {WIDTH}) and ReLU; medians of {rounds} after a warm-up; saving aside.",
     )
     inputs = (torch.randn(2, WIDTH),)
-    medians = {}
+    medians: dict[str, dict[float, float]] = {"ours": {}, "torch.onnx": {}}
     for depth in OURS:
         model = chain(depth)
         runs = {"ours": partial(bench.export_ours, model, inputs, shapes)}
@@ -38,11 +39,16 @@ def main(
             runs["torch"] = partial(bench.export_torch, model, inputs, shapes)
         times = bench.interleaved(runs, rounds)
         median = {kind: statistics.median(values) for kind, values in times.items()}
-        medians[depth] = median["ours"]
+        medians["ours"][depth] = median["ours"]
         theirs = median.get("torch")
+        if theirs:
+            medians["torch.onnx"][depth] = theirs
         ratio = f"{theirs / median['ours']:.1f}" if theirs else ""
         report.add(depth, median["ours"], 1000 * median["ours"] / depth, theirs or "", ratio)
-    report.note(f"4096 layers take {medians[4096] / medians[1024]:.2f} times as long as 1024; the bar is 4.4.")
+    ours = medians["ours"]
+    report.note(f"4096 layers take {ours[4096] / ours[1024]:.2f} times as long as 1024; the bar is 4.4.")
+    picture = plots.lines(report.name, {"A chain of Linear and ReLU": medians}, "layers")
+    report.picture(picture, "Export time over the number of layers")
     report.finish()
 
 
