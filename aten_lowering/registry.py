@@ -6,7 +6,11 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
+from onnxscript import OnnxFunction
+
 from aten_lowering.errors import UnsupportedArgument
+from aten_lowering.scripts import rule_of
 
 __all__ = ["Rule", "RuleRegistry", "complex_registry", "lowers", "lowers_complex", "registry"]
 
@@ -36,15 +40,20 @@ _IGNORED = frozenset(
 class Rule:
     """A rule for one overload: the function, and where each of its parameters stands in the schema.
 
+    An `autograd.Function` may stand in the place of an overload; its schema is that of `forward`.
+
     Raises:
         TypeError: the function takes a parameter that the schema lacks, or leaves out a required one.
     """
 
-    __slots__ = ("_named", "_unnamed", "function", "overload")
+    __slots__ = ("_named", "_passes_all", "_unnamed", "function", "overload")
 
     def __init__(self, overload: Any, function: Callable[..., Any]) -> None:
         self.overload, self.function = overload, function
-        schema = [(a.name, a.default_value, a.has_default_value()) for a in overload._schema.arguments]
+        schema = _parameters(overload)
+        self._passes_all = schema is None
+        if schema is None:
+            return
         places = {name: (i, default) for i, (name, default, _) in enumerate(schema)}
         parameters = list(inspect.signature(function).parameters.values())[1:]
         # `from_` stands for an argument that is named as a keyword of Python.
@@ -70,6 +79,8 @@ class Rule:
         Raises:
             UnsupportedArgument: an argument that the rule does not know is not at its default.
         """
+        if self._passes_all:
+            return self.function(op, *args, **kwargs)
         count = len(args)
         for name, index, default in self._unnamed:
             given = args[index] if index < count else kwargs.get(name, default)
@@ -84,6 +95,23 @@ class Rule:
         )
 
 
+def _parameters(overload: Any) -> list[tuple[str, Any, bool]] | None:
+    """Name, default, and whether there is one, of each argument of an overload, or of a Function's forward.
+
+    None for a `forward(ctx, *args)`, whose arguments have no names.
+    """
+    if not isinstance(overload, type):
+        return [(a.name, a.default_value, a.has_default_value()) for a in overload._schema.arguments]
+    parameters = list(inspect.signature(overload.forward).parameters.values())  # type: ignore[attr-defined]  # a Function
+    has_context = overload.setup_context is torch.autograd.Function.setup_context  # type: ignore[attr-defined]  # as above
+    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+        return None
+    empty = inspect.Parameter.empty
+    return [
+        (p.name, None if p.default is empty else p.default, p.default is not empty) for p in parameters[has_context:]
+    ]
+
+
 class RuleRegistry:
     """Overload -> rule."""
 
@@ -93,7 +121,7 @@ class RuleRegistry:
         self._later: dict[str, Callable[..., Any]] = {}
 
     def add(self, overload: Any, function: Callable[..., Any]) -> None:
-        """Register a rule.
+        """Register a rule: a function over the builder, or an `@onnxscript.script()` function.
 
         Raises:
             TypeError: the overload has a rule here already, or the rule does not fit the schema.
@@ -101,7 +129,7 @@ class RuleRegistry:
         if overload in self._rules:
             other = self._rules[overload].function
             raise TypeError(f"{overload}: has a rule already, {other.__module__}.{other.__qualname__}")
-        self._rules[overload] = Rule(overload, function)
+        self._rules[overload] = Rule(overload, rule_of(function) if isinstance(function, OnnxFunction) else function)
 
     def add_later(self, name: str, function: Callable[..., Any]) -> None:
         """Register a rule for an overload that a library defines when it is imported.

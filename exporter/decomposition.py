@@ -17,9 +17,12 @@ from exporter.capture.torch_internals import above_autograd, compiling, decompos
 def decompose(node: fx.Node) -> CapturedGraph | None:
     """Record what torch makes of a call out of simpler overloads; None where torch knows nothing.
 
+    Of an `autograd.Function` this is what its `forward` does.
+
     The placeholders of the result are the nodes among the call's arguments, in order.
     """
-    function = decomposition_of(node.target)
+    target: Any = node.target
+    function: Any = target.apply if isinstance(target, type) else decomposition_of(target)  # type: ignore[attr-defined]  # a Function
     if function is None:
         return None
     recorder = Recorder({}, HANDLERS)

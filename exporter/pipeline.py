@@ -10,12 +10,14 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from aten_lowering import Builder, RuleRegistry, registry
+from aten_lowering import Builder, RuleRegistry
 from aten_lowering.errors import OpsetError
 from exporter.capture import capture_model
+from exporter.capture.custom_functions import has_symbolic
 from exporter.capture.decisions import constraints_of, value_constraints
 from exporter.capture.graph import CapturedGraph
 from exporter.errors import InputError
+from exporter.lowerings import rules_with
 from exporter.optimization import optimize
 from exporter.profile.recording import Profile
 from exporter.profile.timeline import current
@@ -63,7 +65,8 @@ def export(
         output_names: names for the results, in order.
         opset_version: the opset that the model will have, 17 to 24.
         capture: "record", "symbolic_trace", "compile", "export", or "auto", which tries them in turn.
-        lowerings: overload -> a rule of yours, before ours.
+        lowerings: overload, custom operator or `autograd.Function` -> a rule of yours, before ours: a function
+            over the builder, or an `@onnxscript.script()` function.
         sizes: name of a dynamic dim -> the size to fix it at.
         strict: whether Python code that decides by a dynamic size is an error; else the example's answer
             holds, and the report has the constraint.
@@ -85,12 +88,13 @@ def export(
     if metadata not in METADATA:
         raise InputError(f"metadata: must be one of {', '.join(METADATA)}, got {metadata!r}")
     (args, keywords), *others = _calls(example_inputs, kwargs)
-    rules = _rules(lowerings)
+    rules = rules_with(lowerings)
     with timeline(profile, _title(model)) as report, no_garbage_collection():
         with report.phase("capture") as phase:
             captured, signature, report.rejected = capture_model(
                 model, args, keywords, capture=capture, allow_fixed=allow_fixed, dynamic_shapes=dynamic_shapes,
                 sizes=sizes, other_calls=others, input_names=input_names, output_names=output_names,
+                keeps=lambda function: rules.find(function) is not None or has_symbolic(function),
             )  # fmt: skip
             phase.counts(len(captured.graph.nodes), "graph nodes")
         with report.phase("translation"):
@@ -150,18 +154,6 @@ def _call(example: Any, kwargs: Mapping[str, Any] | None) -> Call:
     if isinstance(example, (tuple, list)) and not hasattr(example, "_fields"):
         return tuple(example), keywords
     return (example,), keywords
-
-
-def _rules(lowerings: Mapping[Any, Callable[..., Any]] | None) -> RuleRegistry:
-    if not lowerings:
-        return registry
-    rules = RuleRegistry(registry)
-    for overload, function in lowerings.items():
-        try:
-            rules.add(overload, function)
-        except TypeError as error:
-            raise InputError(f"lowerings: {error}") from error
-    return rules
 
 
 def _check_opset(opset_version: int) -> None:

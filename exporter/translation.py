@@ -17,6 +17,7 @@ from aten_lowering.dtypes import from_torch
 from aten_lowering.errors import ExportError, LoweringError, MissingRuleError
 from aten_lowering.quotients import SIZE_FUNCTIONS
 from aten_lowering.registry import Rule, RuleRegistry, complex_registry
+from exporter.capture.custom_functions import warn_ignored
 from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.recorder import SAMPLES
 from exporter.capture.tensors import Spec
@@ -25,6 +26,7 @@ from exporter.decomposition import decompose
 from exporter.profile.timeline import RuleTime, current
 from exporter.profile.watching import watch_translator
 from exporter.signature import Signature
+from exporter.symbolics import SymbolicFailed, symbolic_rule
 from exporter.weights import weight
 from shape_inference import Dim, Size, TensorType
 
@@ -60,6 +62,7 @@ class Translator:
         self._timeline, self._times = current(), dict[Any, RuleTime]()
         if self._timeline.spans is not None:
             watch_translator(self, self._timeline.spans)
+        self._ignored: set[type] = set()  # Functions whose `symbolic` cannot be used
 
     def inputs(self, signature: Signature) -> list[Value]:
         """The inputs of the ONNX graph, with the names of their dynamic dims."""
@@ -175,8 +178,11 @@ class Translator:
             told = {f"fx2onnx.{kind}": of(node) for kind, of in self._metadata.items()}
             self.op.metadata = {kind: text for kind, text in told.items() if text}
         assert rule is not None  # `translate` reported the missing ones
-        result = _untagged(self._applied(rule, args, kwargs))
-        self._check_result(node, rule, result)
+        try:
+            result = _untagged(self._applied(rule, args, kwargs))
+        except SymbolicFailed as error:
+            return self._without_symbolic(node, values, str(error))
+        self._check_result(node, rule, result, values)
         return result
 
     def _applied(self, rule: Rule, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -192,11 +198,22 @@ class Translator:
         account.calls += 1
         return result
 
+    def _without_symbolic(self, node: fx.Node, values: Mapping[fx.Node, Any], why: str) -> Any:
+        """The result of an `autograd.Function` by what its `forward` does."""
+        function: Any = node.target
+        warn_ignored(function, why)
+        self._ignored.add(function)
+        self._find_missing([node])
+        return self._pieces(node, values)
+
     def _rule(self, target: Any, is_complex: bool) -> Rule | None:
         """The rule for a call; calls that take or return complex tensors have rules of their own."""
         if is_complex:
             return self.rules.own(target) or complex_registry.find(target)
-        return self.rules.find(target)
+        rule = self.rules.find(target)
+        if rule is None and isinstance(target, type) and target not in self._ignored:
+            return symbolic_rule(target)
+        return rule
 
     def _pieces(self, node: fx.Node, values: Mapping[fx.Node, Any]) -> Any:
         """The result of a decomposed call; `values` has what the call's arguments became."""
@@ -209,16 +226,31 @@ class Translator:
         results = self._run(pieces, live_nodes(pieces.graph, outputs), given, {})
         return results if pieces.is_sequence else results[0]
 
-    def _check_result(self, node: fx.Node, rule: Rule, result: Any) -> None:
+    def _check_result(self, node: fx.Node, rule: Rule, result: Any, values: Mapping[fx.Node, Any]) -> None:
         """Hold the rule to what torch says of its results: dtypes, and sizes where both are known."""
         results = result if isinstance(result, (list, tuple)) else [result]
+        if results == [None]:
+            raise LoweringError(f"{rule.overload}: the rule must return 1 result, got None")
         for value, specs in zip(results, node.meta.get("specs", ()), strict=False):
-            if not isinstance(value, Value) or value.type is None or isinstance(value.type, ir.SequenceType):
+            if not isinstance(value, Value) or isinstance(value.type, ir.SequenceType):
                 continue
             expected = from_torch(specs[0].dtype)
+            if value.dtype in (None, ir.DataType.UNDEFINED):
+                self._set_type(value, specs, _sizes_of(node, values))
+                continue
             if value.dtype != expected:
                 raise LoweringError(f"{rule.overload}: the rule must return {expected}, got {value.dtype}")
             self._check_shape(value, specs, rule)
+
+    def _set_type(self, value: Value, specs: tuple[Spec, ...], known: Mapping[tuple[int, ...], Size]) -> None:
+        """Give the result of an op that inference does not know the type that torch says it has."""
+        shape: list[Size] = []
+        for samples in zip(*(spec.shape for spec in specs), strict=True):
+            fixed = len(set(samples)) == 1
+            shape.append(samples[0] if fixed else known.get(samples) or self.op.fresh("size"))
+        if specs[0].dtype.is_complex:
+            shape.append(2)
+        self.op.set_type(value, TensorType(from_torch(specs[0].dtype), tuple(shape)))
 
     def _check_shape(self, value: Value, specs: tuple[Spec, ...], rule: Rule) -> None:
         expected: list[Any] = [n if len(set(n)) > 1 else n[0] for n in zip(*(s.shape for s in specs), strict=True)]
@@ -281,6 +313,12 @@ class Translator:
         return size
 
     def _part(self, node: fx.Node, values: Sequence[Any], index: int) -> Any:
+        if index >= len(values) or values[index] is None:
+            called: Any = node.args[0]
+            raise LoweringError(
+                f"{called.target}: its result {index} is used, which the rule does not compute",
+                hint="give a rule of yours: export(..., lowerings={overload: rule})",
+            )
         return values[index]
 
 
@@ -314,6 +352,17 @@ def _untagged(result: Any) -> Any:
     if isinstance(result, (list, tuple)):
         return [_untagged(item) for item in result]
     return result
+
+
+def _sizes_of(node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[tuple[int, ...], Size]:
+    """A dynamic size of an argument at each sample -> its formula."""
+    known: dict[tuple[int, ...], Size] = {}
+    for argument in node.all_input_nodes:
+        value, columns = values[argument], argument.meta.get("specs", ())
+        if isinstance(value, Value) and value.shape is not None and len(columns) == 1:
+            samples = zip(*(spec.shape for spec in columns[0]), strict=True)
+            known.update((s, size) for s, size in zip(samples, dims(value), strict=False) if isinstance(size, Dim))
+    return known
 
 
 def _mapped(argument: Any, lookup: Callable[[fx.Node], Any]) -> Any:

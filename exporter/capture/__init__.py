@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import torch
 
 import exporter.capture.control_flow  # noqa: F401  # its handlers
+from exporter.capture.custom_functions import Keeps
 from exporter.capture.decisions import Constraint, constraints_of
 from exporter.capture.dynamo import compiled_function
 from exporter.capture.exported_program import dynamic_shapes_of, example_of, export_program
@@ -45,6 +46,7 @@ def capture_model(
     *,
     capture: str = "auto",
     allow_fixed: bool = False,
+    keeps: Keeps = lambda function: False,
     **naming: Any,
 ) -> tuple[CapturedGraph, Signature, dict[str, str]]:
     """Capture one call of a model.
@@ -55,6 +57,7 @@ def capture_model(
         kwargs: its keyword arguments.
         capture: a front end of `FRONT_ENDS`, or "auto" for the first that works.
         allow_fixed: whether a dynamic dim that the Python code needs as a number may become static.
+        keeps: whether an `autograd.Function` stays whole.
         naming: what `Signature` takes: dynamic_shapes, input_names, output_names, sizes, other_calls.
 
     Returns:
@@ -70,7 +73,7 @@ def capture_model(
             args, kwargs = example_of(model)
         if naming.get("dynamic_shapes") is None:
             naming["dynamic_shapes"] = dynamic_shapes_of(model)
-        captured, signature = _capture("record", model.module(), args, kwargs, naming, allow_fixed)
+        captured, signature = _capture("record", model.module(), args, kwargs, naming, allow_fixed, keeps)
         captured.front_end = "export"
         return captured, signature, {}
     if not callable(model):
@@ -82,7 +85,7 @@ def capture_model(
     errors: list[ExportError] = []
     for front_end in FRONT_ENDS if capture == "auto" else [capture]:
         try:
-            return *_capture(front_end, model, args, kwargs, naming, allow_fixed), rejected
+            return *_capture(front_end, model, args, kwargs, naming, allow_fixed, keeps), rejected
         except (InputError, ModelError, DataDependentError, DynamicShapeError):
             raise  # no other front end can know better
         except ExportError as error:
@@ -98,6 +101,7 @@ def _capture(
     kwargs: dict[str, Any],
     naming: Mapping[str, Any],
     allow_fixed: bool,
+    keeps: Keeps,
 ) -> tuple[CapturedGraph, Signature]:
     """Record the function of one front end, at samples of the dynamic sizes at which it works."""
     forward = model.forward if isinstance(model, torch.nn.Module) else model
@@ -108,7 +112,7 @@ def _capture(
         try:
             function = FRONT_ENDS[front_end](model, args, kwargs, signature)
             owner = function if isinstance(function, torch.nn.Module) else model
-            captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature)
+            captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature, keeps)
         except ExportError:
             raise
         except Exception as error:
@@ -120,7 +124,7 @@ def _capture(
         fixed = {name for c in captured.constraints if c.fixed for name in c.dims}
         if fixed and allow_fixed:
             signature.fix(fixed)
-            captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature)
+            captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature, keeps)
         elif fixed:
             _raise_fixed(next(c for c in captured.constraints if c.fixed))
         captured.front_end = front_end

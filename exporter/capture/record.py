@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from exporter.capture.branches import explored
+from exporter.capture.custom_functions import Keeps, whole_functions
 from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.known import ValueNeeded
@@ -21,6 +22,7 @@ from exporter.capture.torch_internals import (
     above_autograd,
     compiling,
     control_flow_as_called,
+    custom_function_calls,
     extremes,
     integer_bindings,
     lengths,
@@ -34,27 +36,32 @@ from exporter.profile.watching import watch_recorder
 from exporter.signature import Signature
 
 
-def record(function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature) -> CapturedGraph:
+def record(
+    function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature,
+    keeps: Keeps = lambda function: False,
+) -> CapturedGraph:  # fmt: skip
     """Record one call of `function`.
 
     Args:
         function: what is called with the signature's arguments.
         model: whose parameters, buffers and submodules give names; None for a plain function.
         signature: the inputs and their dynamic dims.
+        keeps: whether an `autograd.Function` stays whole.
 
     Returns:
         The graph.  `outputs` follow the flattened result; `signature.result` is told its structure.
     """
     while True:
         try:
-            return explored(lambda answers: _recorded(function, model, signature, answers))
+            return explored(lambda answers: _recorded(function, model, signature, answers, keeps))
         except ValueNeeded as question:
             signature.fixed_values |= question.inputs
 
 
 def _recorded(
-    function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool]
-) -> CapturedGraph:
+    function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool],
+    keeps: Keeps,
+) -> CapturedGraph:  # fmt: skip
     modules = {} if model is None else {id(module): name for name, module in model.named_modules()}
     recorder = Recorder(state_names(model), HANDLERS)
     recorder.named, recorder.answers = signature.named_samples(), answers
@@ -69,6 +76,7 @@ def _recorded(
         stack.enter_context(subscripts(partial(getitem, recorder), partial(setitem, recorder)))
         stack.enter_context(integer_bindings(recorder.call))
         stack.enter_context(module_calls(around))
+        stack.enter_context(custom_function_calls(whole_functions(recorder, keeps)))
         stack.enter_context(control_flow_as_called())
         stack.enter_context(lengths())
         stack.enter_context(tensors_of_parts(RecordedTensor))

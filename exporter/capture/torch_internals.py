@@ -55,6 +55,7 @@ __all__ = [
     "new_wrapper",
     "original_module",
     "outside_modes",
+    "overload_of",
     "replace_tensor",
     "reset_dynamo",
     "same_storage",
@@ -155,6 +156,15 @@ def decomposition_of(overload: Any) -> Callable[..., Any] | None:
     if torch._C._dispatch_has_kernel_for_dispatch_key(overload.name(), "CompositeExplicitAutograd"):
         return lambda *args, **kwargs: overload._op_dk(torch._C.DispatchKey.CompositeExplicitAutograd, *args, **kwargs)
     return None
+
+
+def overload_of(operator: Any) -> Any:
+    """The overload that an operator is: itself, its only one, or that of `torch.library.custom_op`; else None."""
+    if isinstance(operator, torch._library.custom_ops.CustomOpDef):
+        return operator._opoverload
+    if isinstance(operator, torch._ops.OpOverloadPacket) and len(operator.overloads()) == 1:
+        return getattr(operator, operator.overloads()[0])
+    return operator if isinstance(operator, torch._ops.OpOverload) else None
 
 
 def size_from_node(node: Any) -> Any:
