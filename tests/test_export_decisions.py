@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -109,3 +110,20 @@ def test_torch_is_left_as_it_was() -> None:
     export(_Module(lambda x: x + 1), torch.randn(2, 5))
     assert torch.tensor([torch.tensor(3), torch.tensor(4)]).tolist() == [3, 4]
     assert len(torch.ones(3)) == 3
+
+
+def _attention(x: Tensor, mask: Tensor | None = None, flag: bool = True) -> Tensor:
+    causal = x.shape[0] > 1 and mask is None and flag
+    if x.shape[1] > 3 or not flag:
+        return x - 1 if causal else x + 1
+    return x
+
+
+@pytest.mark.parametrize(
+    ("mask", "flag", "decided"),
+    [(None, True, ["m > 1", "n > 3"]), (torch.ones(2), True, ["n > 3"]), (torch.ones(2), False, []), (None, False, [])],
+)
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="columns of instructions are known from Python 3.11 on")
+def test_a_condition_that_others_settle_decides_nothing(mask: Tensor | None, flag: bool, decided: list[str]) -> None:
+    program = export(_attention, (torch.randn(4, 5), mask, flag), dynamic_shapes={"x": {0: "m", 1: "n"}})
+    assert [decision.expression for decision in program.report.decisions] == decided

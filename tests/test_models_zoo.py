@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import torch
 import zoo
+from running import agree
 
-from exporter import export, structures
-from exporter.validation.comparison import compare
-from exporter.validation.runtime import run, session_of
+from exporter import export
+from exporter.validation.runtime import session_of
 
 SMALL = [case.name for case in zoo.tagged("small", without=("slow",))]
 LARGE = [name for name in zoo.CASES if name not in SMALL]
@@ -22,16 +21,7 @@ def check(name: str, dynamic: bool) -> None:
     session = session_of(program.model)
     unseen = [case.same_size_inputs, case.other_inputs] if dynamic else [case.same_size_inputs]
     for make in unseen:
-        inputs = make()
-        args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
-        tensors = [leaf for _, leaf in structures.flatten((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        actual = run(session, [tensor.clone() for tensor in tensors])
-        with torch.no_grad():
-            result = model(*args, **kwargs)
-        expected = [leaf for _, leaf in structures.flatten(result) if isinstance(leaf, torch.Tensor)]
-        assert len(actual) == len(expected)
-        for output, want, got in zip(program.signature.output_names, expected, actual, strict=True):
-            assert not compare(output, want, got).problem
+        agree(program, session, model, make())
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import types
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from exporter.capture.data_dependent import answer_for_sizes
 from exporter.capture.folding import FOLD_LIMIT
 from exporter.capture.frames import Frames
 from exporter.capture.graph import Decision, Source, live_nodes
+from exporter.capture.inert import is_inert
 from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
 from exporter.capture.sizes import Number, SizeNode
 from exporter.capture.tensors import RecordedTensor
@@ -48,6 +50,9 @@ class Answers(Frames):
         def source(self) -> Source | None:
             """The user's line."""
 
+        def user_frame(self) -> types.FrameType | None:
+            """The frame of that line."""
+
         def _size_operand(self, operand: Any) -> Any:
             """What stands for an operand of a size."""
 
@@ -64,7 +69,9 @@ class Answers(Frames):
                 return self._answer()
             ordered = node.operation not in (operator.eq, operator.ne)
             if ordered or len(set(node.values)) > 1:
-                self.decisions.append(Decision(node, self.source(), fixed=False))
+                frame = self.user_frame()
+                if frame is None or not is_inert(frame):
+                    self.decisions.append(Decision(node, self.source(), fixed=False))
         return bool(node.values[0])
 
     def _answer(self) -> bool:

@@ -181,6 +181,11 @@ class Recorder(Answers, DispatchMode):
 
     def source(self) -> Source | None:
         """The innermost line outside torch and this package."""
+        frame = self.user_frame()
+        return None if frame is None else Source(frame.f_code, frame.f_lineno)
+
+    def user_frame(self) -> types.FrameType | None:
+        """The innermost frame outside torch and this package."""
         frame: types.FrameType | None = sys._getframe(1)
         while frame is not None:
             code = frame.f_code
@@ -188,7 +193,7 @@ class Recorder(Answers, DispatchMode):
             if user is None:
                 user = self._is_user[code] = not any(part in code.co_filename for part in _OWN)
             if user:
-                return Source(code, frame.f_lineno)
+                return frame
             frame = frame.f_back
         return None
 

@@ -1,0 +1,65 @@
+"""Conditions that decide nothing: `seq > 1 and mask is None` is false for every seq where there is a mask."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import itertools
+import sys
+import types
+from collections import ChainMap
+from collections.abc import Mapping
+from typing import Any
+
+
+def is_inert(frame: types.FrameType) -> bool:
+    """Whether the condition that a frame is at is part of an `and` or `or` that the other parts decide alone.
+
+    Told from the source, by names that hold None, True or False; from Python 3.11 on, which knows the column
+    that an instruction comes from.
+    """
+    if sys.version_info < (3, 11):
+        return False
+    positions = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None))
+    line, end_line, column, end_column = positions
+    if line is None or end_line is None or column is None or end_column is None:
+        return False
+    names = ChainMap(frame.f_locals, frame.f_globals)
+    return any(
+        (tree.lineno, tree.col_offset) <= (line, column)
+        and (end_line, end_column) <= (tree.end_lineno or 0, tree.end_col_offset or 0)
+        and _truth(tree, names) is not None
+        for tree in _conditions(frame.f_code)
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _conditions(code: types.CodeType) -> list[ast.BoolOp]:
+    """The conjunctions and disjunctions in a function's source, by the lines and columns of its file."""
+    try:
+        lines, first = inspect.getsourcelines(code)
+        tree = ast.parse("if True:\n" + "".join(lines) if lines[0][:1].isspace() else "\n" + "".join(lines))
+    except (OSError, SyntaxError):
+        return []
+    ast.increment_lineno(tree, first - 2)
+    return [node for node in ast.walk(tree) if isinstance(node, ast.BoolOp)]
+
+
+def _truth(tree: ast.expr, names: Mapping[str, Any]) -> bool | None:
+    """Whether an expression is true; None where that takes more than to look at names."""
+    match tree:
+        case ast.BoolOp(op=operator, values=values):
+            deciding = isinstance(operator, ast.Or)
+            parts = [_truth(value, names) for value in values]
+            return deciding if deciding in parts else None if None in parts else not deciding
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            truth = _truth(operand, names)
+            return None if truth is None else not truth
+        case ast.Compare(left=ast.Name(id=name), ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(value=None)]):
+            if name not in names:
+                return None
+            return (names[name] is None) == isinstance(tree.ops[0], ast.Is)
+        case ast.Name(id=name) if isinstance(names.get(name, ...), (bool, types.NoneType)):
+            return bool(names[name])
+    return None

@@ -1,0 +1,26 @@
+"""An exported model and eager, side by side on inputs of the caller's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnxruntime
+import torch
+from torch import nn
+
+from exporter import Program, structures
+from exporter.validation.comparison import compare
+from exporter.validation.runtime import run
+
+
+def agree(program: Program, session: onnxruntime.InferenceSession, model: nn.Module, inputs: Any) -> None:
+    """Hold every output of the session to eager's, on a tuple of arguments or a dict of keyword arguments."""
+    args, kwargs = ((), inputs) if isinstance(inputs, dict) else (inputs, {})
+    tensors = [leaf for _, leaf in structures.flatten((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    actual = run(session, [tensor.clone() for tensor in tensors])
+    with torch.no_grad():
+        result = model(*args, **kwargs)
+    expected = [leaf for _, leaf in structures.flatten(result) if isinstance(leaf, torch.Tensor)]
+    assert len(actual) == len(expected)
+    for output, want, got in zip(program.signature.output_names, expected, actual, strict=True):
+        assert not compare(output, want, got).problem
