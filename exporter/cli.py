@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from exporter.errors import ExportError, InputError, MissingRuleError
+from exporter.shapes_command import shapes
 
 app = typer.Typer(
     name="fx2onnx", help="PyTorch to ONNX.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -39,7 +40,7 @@ def export(
     """Export the model that a factory function returns."""
     from exporter.pipeline import export as export_model
 
-    with _Reported(show_traceback):
+    with Reported(show_traceback):
         model, inputs, dynamic_shapes = _made_by(factory)
         with console.status("exporting") as status:
             try:
@@ -83,7 +84,10 @@ def ops(
     console.print(f"{len(rows)} overloads")
 
 
-class _Reported:
+app.command()(shapes)
+
+
+class Reported:
     """Shows an error of ours as one screen of text, and ends with exit code 1."""
 
     def __init__(self, show_traceback: bool) -> None:

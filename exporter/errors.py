@@ -3,6 +3,7 @@
 ExportError
 ├── InputError              the arguments of export() do not fit the model or each other
 ├── ModelError              the model itself fails in eager
+├── InvalidModelError       an ONNX file is none, or no runtime could execute it
 ├── CaptureError            the Python code cannot be recorded
 │   ├── DataDependentError  it decides by the values of a tensor
 │   └── DynamicShapeError   it does not work, or is fixed, at another size of a dynamic dim
@@ -30,6 +31,7 @@ __all__ = [
     "DynamicShapeError",
     "ExportError",
     "InputError",
+    "InvalidModelError",
     "LoweringError",
     "MissingRuleError",
     "ModelError",
@@ -46,6 +48,10 @@ class InputError(ExportError):
 
 class ModelError(ExportError):
     """The model itself fails on the example inputs, in eager PyTorch."""
+
+
+class InvalidModelError(ExportError):
+    """An ONNX file holds no model, or one that no runtime could execute."""
 
 
 class CaptureError(ExportError):

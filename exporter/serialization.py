@@ -17,14 +17,20 @@ _PROTOBUF_LIMIT = 2 * 2**30 - 16 * 2**20  # bytes: what a protobuf message may h
 _EXTERNAL_FROM = 1024  # bytes: smaller tensors stay in the model file
 
 
-def save(model: ir.Model, path: Path, *, external_data: bool | None = None) -> Path:
+def save(model: ir.Model, path: Path, *, external_data: bool | None = None, keep_external: bool = False) -> Path:
     """Write `model` to `path`, and its weights to `<path>.data` where they do not fit in or as asked.
+
+    Args:
+        model: the model.
+        path: the file.
+        external_data: whether the weights are written beside it; None: where they do not fit in.
+        keep_external: weights that are in files already stay there, which must be in the folder of `path`.
 
     Raises:
         SaveError: the path cannot be written, the disk is full, or the model is too large for one file.
     """
     path = Path(path)
-    size = weight_bytes(model)
+    size = weight_bytes(model, in_files=not keep_external)
     if external_data is None:
         external_data = size > _PROTOBUF_LIMIT
     elif not external_data and size > _PROTOBUF_LIMIT:
@@ -71,10 +77,10 @@ def _temporary_folder(parent: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def weight_bytes(model: ir.Model) -> int:
-    """The bytes of all weights of the main graph."""
-    values = (value.const_value for value in model.graph.initializers.values())
-    return sum(tensor.nbytes for tensor in values if tensor is not None)
+def weight_bytes(model: ir.Model, *, in_files: bool = True) -> int:
+    """The bytes of all weights of the main graph; without `in_files` of those that are in no file yet."""
+    tensors = [value.const_value for value in model.graph.initializers.values()]
+    return sum(t.nbytes for t in tensors if t is not None and (in_files or not isinstance(t, ir.ExternalTensor)))
 
 
 def _write(model: ir.Model, path: Path, *, external: bool) -> None:

@@ -36,7 +36,7 @@ from shape_inference.dims import (
     symbol,
 )
 from shape_inference.engine import infer, infer_call
-from shape_inference.errors import InferenceError
+from shape_inference.errors import GivenError, InferenceError
 from shape_inference.registry import UNKNOWN, Call, infers
 from shape_inference.report import Report
 from shape_inference.types import Content, OptionalType, SequenceType, TensorType, Type
@@ -46,6 +46,7 @@ __all__ = [
     "Call",
     "Content",
     "Dim",
+    "GivenError",
     "InferenceError",
     "OptionalType",
     "Report",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["InferenceError"]
+__all__ = ["GivenError", "InferenceError"]
 
 
 class InferenceError(ValueError):
@@ -19,3 +19,7 @@ class InferenceError(ValueError):
         self.must = must
         self.got = got
         super().__init__(f"{subject}: {must}" + ("" if got is None else f", got {got}"))
+
+
+class GivenError(InferenceError):
+    """What the caller says of a model, beyond the model, does not fit it; `subject` is the name."""

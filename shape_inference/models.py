@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import onnx
 import onnx_ir as ir
 
 from shape_inference.dims import Dim, Size, parse, same, symbol
-from shape_inference.errors import InferenceError
+from shape_inference.errors import GivenError, InferenceError
+from shape_inference.ordering import in_order
 from shape_inference.registry import UNKNOWN, Call, NotTyped, Rule, rule_for
 from shape_inference.report import Report, label
+from shape_inference.signatures import Signature, signature_of
 from shape_inference.types import SequenceType, TensorType, Type
 from shape_inference.values import ir_shape, ir_type, type_of
 
@@ -47,6 +47,7 @@ def infer(model: ir.Model, *, inputs: Given | None = None, strict: bool = False)
 
     Raises:
         InferenceError: The model is not valid, and `strict` is set.
+        GivenError: `inputs` has a name that the model has not, or a shape of another rank.
     """
     return _Inference(model, inputs or {}, strict).report()
 
@@ -71,6 +72,7 @@ class _Inference:
         self._numbers: dict[str, int] = {}
         self._node: ir.Node | None = None
         self._path = ""
+        self._active: set[object] = set()
         self._cached: dict[object, tuple[Type | None, ...]] = {}
         self._attributes: Mapping[str, ir.Attr] = {}
         self._opsets: Mapping[str, int] = model.opset_imports
@@ -81,6 +83,8 @@ class _Inference:
         graph = self._model.graph
         self._inputs(graph)
         self._graph(graph)
+        for value in graph.outputs:
+            self._outcome(value)
         types = {value: given for value, given in self._types.items() if given is not UNKNOWN}
         for value, given in types.items():
             _write(value, given)
@@ -92,6 +96,7 @@ class _Inference:
         """Type the inputs, and give every dim without a name one that says whose it is."""
         bound = {name: size for name, size in self._given.items() if isinstance(size, int)}
         shapes = {value: self._declared(value) for value in graph.inputs}
+        self._check_given(graph, shapes)
         for dims in shapes.values():
             for dim in dims or ():
                 if isinstance(dim, str) and dim.isidentifier():
@@ -117,6 +122,27 @@ class _Inference:
                 content = self._input_content(value, declared.dtype, sizes)
             self._types[value] = TensorType(declared.dtype, sizes, content)
 
+    def _check_given(self, graph: ir.Graph, shapes: Mapping[ir.Value, list[Any] | None]) -> None:
+        """Check that what the caller says is of this model."""
+        if not self._given:
+            return
+        inputs = {value.name: value for value in graph.inputs}
+        names: set[str] = set()
+        for dims in shapes.values():
+            for dim in dims or ():
+                size = parse(dim) if isinstance(dim, str) else dim
+                names |= size.free_symbols() if type(size) is Dim else set()
+        for name, given in self._given.items():
+            value = inputs.get(name)
+            if value is None and name not in names:
+                there_are = ", ".join([*(item or "" for item in inputs), *sorted(names)])
+                raise GivenError(name, "must be an input of the model or a dim of one", f"a model with {there_are}")
+            if value is not None and isinstance(given, int) and name not in names:
+                raise GivenError(name, "must be a shape, as it is an input", given)
+            dims = shapes.get(value) if value is not None else None
+            if value is not None and value.shape is not None and dims is not None and len(dims) != len(value.shape):
+                raise GivenError(name, f"must have {len(value.shape)} dims", len(dims))
+
     def _declared(self, value: ir.Value) -> list[Any] | None:
         """The dims of an input: ints, ours, texts or None."""
         given = self._given.get(value.name or "")
@@ -124,7 +150,7 @@ class _Inference:
             return list(given)
         if value.shape is None:
             return None
-        return [dim if isinstance(dim, int) or type(dim) is Dim else dim.value for dim in value.shape]
+        return [_said(dim) for dim in value.shape]
 
     def _input_dim(self, dim: Any, name: str, bound: Mapping[str, int]) -> Size:
         if isinstance(dim, str):
@@ -198,29 +224,11 @@ class _Inference:
 
     def _sorted(self, nodes: Iterable[ir.Node]) -> list[ir.Node]:
         """The nodes in order; those on a cycle come last, and are an error."""
-        waiting = {node: _needs(node) for node in nodes}
-        made: set[ir.Value] = {value for node in waiting for value in node.outputs}
-        users: dict[ir.Value, list[ir.Node]] = {}
-        counts: dict[ir.Node, int] = {}
-        for node, needs in waiting.items():
-            own = {value for value in needs if value in made}
-            counts[node] = len(own)
-            for value in own:
-                users.setdefault(value, []).append(node)
-        ready = [node for node, count in counts.items() if not count]
-        for node in ready:
-            for value in node.outputs:
-                for user in users.get(value, ()):
-                    counts[user] -= 1
-                    if not counts[user]:
-                        ready.append(user)
-        if len(ready) < len(waiting):
-            done = set(ready)
-            stuck = [node for node in waiting if node not in done]
+        ordered, stuck = in_order(nodes)
+        if stuck:
             names = ", ".join(label(node) for node in stuck[:3])
             self._fail(InferenceError(label(stuck[0]), "nodes must form no cycle", names))
-            ready += stuck
-        return ready
+        return ordered + stuck
 
     def _visit(self, node: ir.Node, *, unsorted: bool = False) -> None:
         """Type the outputs of one node. What is not known at all is UNKNOWN in the table of types."""
@@ -234,7 +242,7 @@ class _Inference:
             else:
                 if not unsorted and value.producer() is not None:
                     raise _Unsorted
-                types[value] = type_of(value, self.fresh) or UNKNOWN
+                types[value] = self._source(value, node)
                 inputs.append(types[value])
         self._node = node
         outputs = node.outputs
@@ -256,6 +264,19 @@ class _Inference:
             if value.shape is not None or value.type is not None:
                 result = self._reconciled(value, result)
             types[value] = UNKNOWN if result is None else result
+
+    def _source(self, value: ir.Value, node: ir.Node | None) -> Type:
+        """The type of a value that no node made before: a constant, or one that nothing makes."""
+        if value.const_value is None and not value.is_graph_input() and not value.is_initializer():
+            name = self._path + (label(node) if node is not None else "graph")
+            kind = "input" if node is not None else "output"
+            if value.producer() is None:
+                self._fail(InferenceError(name, f"{kind} {value.name!r} must be made by a node, or be an input"))
+        try:
+            return type_of(value, self.fresh) or UNKNOWN
+        except _MALFORMED as error:
+            self._fail(InferenceError(f"initializer {value.name!r}", "its data must fit its shape", error))
+            return UNKNOWN
 
     def _results(self, node: ir.Node, inputs: list[Type | None], count: int) -> tuple[Type | None, ...]:
         """What the rule for a node says, or the body of the function that it calls."""
@@ -283,7 +304,7 @@ class _Inference:
         domain = "" if node.domain == "ai.onnx" else node.domain
         version = node.version or self._opsets.get(domain) or 1
         rule = rule_for(node.op_type, domain, version)
-        signature = _signature(node.op_type, domain, version)
+        signature = signature_of(node.op_type, domain, version)
         if rule is None and signature is None and not domain:
             raise InferenceError(label(node), "the op must exist", f"opset {version}")
         plan = (rule, version, signature)
@@ -313,7 +334,7 @@ class _Inference:
 
     def _outcome(self, value: ir.Value) -> Type | None:
         if value not in self._types:
-            self._types[value] = type_of(value, self.fresh) or UNKNOWN
+            self._types[value] = self._source(value, None)
         given = self._types[value]
         return None if given is UNKNOWN else given
 
@@ -328,6 +349,8 @@ class _Inference:
         key = (function.identifier(), tuple(inputs), repr(attributes))
         if key in self._cached:
             return self._cached[key]
+        if function.identifier() in self._active:
+            raise InferenceError(label(node), "a function must not call itself")
         saved = self._types, self._attributes, self._opsets, self._plans, self._path
         made_up = len(self._made_up)
         self._types = {}
@@ -337,10 +360,12 @@ class _Inference:
         self._path = f"{saved[4]}{label(node)} > "
         for place, value in enumerate(function.inputs):
             self._types[value] = (inputs[place] if place < len(inputs) else None) or UNKNOWN
+        self._active.add(function.identifier())
         try:
             self._graph(function)
             results = tuple([self._outcome(value) for value in function.outputs])
         finally:
+            self._active.discard(function.identifier())
             self._types, self._attributes, self._opsets, self._plans, self._path = saved
         if len(self._made_up) == made_up:
             self._cached[key] = results
@@ -380,6 +405,8 @@ class _Inference:
             if theirs is ours or theirs == ours:
                 continue
             if isinstance(theirs, int):
+                if theirs < 0:
+                    continue
                 if same(theirs, ours) is False:
                     self._contradict(value, f"{said}", f"{inferred}")
                     return dims
@@ -417,14 +444,11 @@ class _Inference:
         self._errors.append(error)
 
 
-def _needs(node: ir.Node) -> set[ir.Value]:
-    """What a node uses, in its bodies too."""
-    needs = {value for value in node.inputs if value is not None}
-    for attr in node.attributes.values():
-        if attr.type == ir.AttributeType.GRAPH and not attr.is_ref():
-            for inner in ir.traversal.RecursiveGraphIterator(attr.as_graph()):
-                needs.update(value for value in inner.inputs if value is not None)
-    return needs
+def _said(dim: int | ir.SymbolicDim) -> Any:
+    """An int, a dim of ours, a text, or None; some programs write -1 for a size that they do not know."""
+    if isinstance(dim, int):
+        return dim if dim >= 0 else None
+    return dim if type(dim) is Dim else dim.value
 
 
 def _as_given(node: ir.Node, outer: Mapping[str, ir.Attr]) -> dict[str, ir.Attr]:
@@ -454,42 +478,5 @@ def _write(value: ir.Value, given: Type) -> None:
         value.shape = dims
 
 
-class _Signature:
-    """What a schema demands of a node."""
-
-    __slots__ = ("attributes", "inputs", "least", "most")
-
-    def __init__(self, schema: onnx.defs.OpSchema) -> None:
-        self.least = schema.min_input
-        self.most = schema.max_input
-        self.attributes = tuple([name for name, attribute in schema.attributes.items() if attribute.required])
-        single = onnx.defs.OpSchema.FormalParameterOption.Single
-        self.inputs = tuple([place for place, item in enumerate(schema.inputs) if item.option == single])
-
-    def check(self, node: ir.Node, inputs: list[Type | None], attributes: Mapping[str, Any]) -> None:
-        """Check a node.
-
-        Raises:
-            InferenceError: It has too few or too many inputs, or lacks one or an attribute.
-        """
-        if not self.least <= len(inputs) <= self.most:
-            wanted = f"{self.least} to {self.most} inputs"
-            raise InferenceError(label(node), f"the op must have {wanted}", len(inputs))
-        for place in self.inputs:
-            if inputs[place] is None:
-                raise InferenceError(label(node), f"input {place} must be given")
-        for name in self.attributes:
-            if name not in attributes:
-                raise InferenceError(label(node), f"attribute {name} must be given")
-
-
-@functools.cache
-def _signature(op_type: str, domain: str, version: int) -> _Signature | None:
-    try:
-        return _Signature(onnx.defs.get_schema(op_type, version, domain))
-    except onnx.defs.SchemaError:
-        return None
-
-
 # A rule, the opset version that it is called with, and what the schema demands.
-_Plan = tuple[Rule | None, int, _Signature | None]
+_Plan = tuple[Rule | None, int, Signature | None]

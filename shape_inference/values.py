@@ -26,9 +26,9 @@ def shape_of(shape: Any, fresh: Fresh, symbols: Mapping[str, Dim] | None = None)
         return None
     dims: list[Size] = []
     for dim in shape:
-        if isinstance(dim, int) or dim.__class__ is Dim:
+        if dim.__class__ is Dim or (isinstance(dim, int) and dim >= 0):
             dims.append(dim)
-        elif dim.value is None:
+        elif isinstance(dim, int) or dim.value is None:  # -1 is how some programs write an unknown size
             dims.append(fresh("dim"))
         else:
             dims.append(parse(dim.value, symbols))

@@ -25,7 +25,7 @@ UNARY = (
     *("Tanh", "Erf", "Exp", "Log", "Reciprocal", "Round", "Sigmoid", "Sign"),
     *("BitwiseNot", "Celu", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish"),
     *("Selu", "Shrink", "Softplus", "Softsign", "Swish", "ThresholdedRelu"),
-    *("Hardmax", "LogSoftmax", "Softmax", "LpNormalization", "MeanVarianceNormalization", "LRN"),
+    *("MeanVarianceNormalization", "LRN"),
 )
 
 
@@ -33,6 +33,15 @@ UNARY = (
 def unary(call: Call) -> Types:
     """Keep the type and the shape: [*S] -> [*S]."""
     x = call.tensor(0)
+    return (x,) if x.content is None else (TensorType(x.dtype, x.shape),)
+
+
+@infers("Hardmax", "LogSoftmax", "Softmax", "LpNormalization")
+def along_an_axis(call: Call) -> Types:
+    """Keep the type and the shape: [*S] -> [*S], for an axis of it."""
+    x, axis = call.tensor(0), call.attribute("axis")
+    if axis is not None and x.shape is not None:
+        call.axis(axis, len(x.shape))
     return (x,) if x.content is None else (TensorType(x.dtype, x.shape),)
 
 
