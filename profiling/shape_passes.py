@@ -1,0 +1,263 @@
+"""Compare shape inference: ours, onnx's C++ pass, onnxruntime's symbolic pass and onnx-shape-inference.
+
+On each model of the zoo, exported by us and by torch.onnx, static and dynamic, and on the backend node tests
+of ONNX: the time a node, loading aside; how many dims each resolves; and how many of them are not what
+onnxruntime computes. Needs `pip install 'fx2onnx[comparison]'`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import bench
+import onnx
+import typer
+from shape_models import Model, prepare
+from shape_tools import TOOLS, Shapes, attempt, resolved, times
+
+from shape_inference import Dim
+
+OTHERS = tuple(tool.name for tool in TOOLS if tool.name != "ours")
+
+
+@dataclass
+class Row:
+    """What one pass did on one model, or on several together."""
+
+    seconds: float | None = None
+    resolved: int = 0
+    wrong: int = 0
+    failure: str = ""
+
+
+@dataclass
+class Result:
+    """What the passes did on one model.
+
+    `dims` is how many there are, `data` how many of them only the data decide.
+    """
+
+    nodes: int
+    dims: int = 0
+    rows: dict[str, Row] = field(default_factory=lambda: {tool.name: Row() for tool in TOOLS})
+
+
+def main(
+    models: Annotated[list[str] | None, typer.Argument(help="cases of the zoo; by default all")] = None,
+    rounds: Annotated[int, typer.Option(help="timed passes of each")] = 5,
+    folder: Annotated[Path | None, typer.Option(help="where exported models are kept for another run")] = None,
+    check: Annotated[bool, typer.Option(help="compare with what onnxruntime computes")] = True,
+    backend: Annotated[bool, typer.Option(help="with the backend node tests of ONNX")] = True,
+) -> None:
+    """Print times and resolved dims."""
+    report = bench.Report(
+        "shape_inference",
+        "Shape inference",
+        ("model", "nodes", "ours, µs a node", *OTHERS, "dims", "ours", *OTHERS, "wrong"),
+        what="Passes over models without any shapes but the inputs': the median time a node, in µs, loading and saving"
+        " aside (onnx's pass has to read and write bytes); then the dims of all values of the graph, and how many of"
+        " them each pass gives as a number or as a formula of the inputs' dims; and how many are not what onnxruntime"
+        " computes, at the example's sizes and where dims are dynamic at others. `data` dims are those that only the"
+        " values of tensors decide.",
+    )
+    results: dict[str, Result] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        for item in prepare(models or _names(), folder or Path(temporary)):
+            if isinstance(item, str):
+                report.note(f"Not exported: {item}")
+                continue
+            title = f"{item.name} {item.exporter} {item.kind}"
+            results[title] = measure(item, rounds, check)
+            report.add(*_cells(title, results[title]))
+    if backend:
+        title = "backend node tests"
+        results[title] = measure_backend()
+        report.add(*_cells(title, results[title]))
+    for note in _summary(results):
+        report.note(note)
+    report.finish()
+
+
+def _names() -> list[str]:
+    from zoo import CASES
+
+    return list(CASES)
+
+
+def measure(item: Model, rounds: int, check: bool) -> Result:
+    """Time all passes on a model, and compare what they say."""
+    model = item.path.read_bytes()
+    proto = onnx.load_from_string(model)
+    result = Result(nodes=len(proto.graph.node))
+    actual = [_computed(item.path, proto, feed) for feed in item.feeds()] if check else []
+    _compare(proto, model, actual, result)
+    tools = {tool.name: tool for tool in TOOLS if not result.rows[tool.name].failure}
+    for name, seconds in times(model, tools, rounds).items():
+        result.rows[name].seconds = seconds
+    return result
+
+
+def _compare(proto: onnx.ModelProto, model: bytes, actual: list[Any], result: Result) -> None:
+    """Count what each pass resolves, and what is not so; add it to the result."""
+    names = _input_symbols(proto)
+    found: dict[str, Shapes] = {}
+    for tool in TOOLS:
+        shapes = attempt(tool, model)
+        if isinstance(shapes, Exception):
+            result.rows[tool.name].failure = bench.short(shapes)
+        else:
+            found[tool.name] = shapes
+    for value in (name for node in proto.graph.node for name in node.output if name):
+        ranks = [len(shapes[value] or ()) for shapes in found.values() if value in shapes]
+        result.dims += max(ranks, default=0)
+        for name, shapes in found.items():
+            sizes = resolved(shapes.get(value), names)
+            row = result.rows[name]
+            row.resolved += sum(size is not None for size in sizes)
+            row.wrong += sum(
+                _wrong(sizes, computed[value], bindings) for computed, bindings in actual if value in computed
+            )
+
+
+def _wrong(sizes: list[Any], actual: list[int], bindings: dict[str, int]) -> int:
+    """How many of these sizes are not the actual ones."""
+    if not sizes and not actual:
+        return 0
+    if len(sizes) != len(actual):
+        return len(actual) if any(size is not None for size in sizes) else 0
+    count = 0
+    for size, number in zip(sizes, actual, strict=True):
+        if type(size) is Dim:
+            size = size.evaluate(bindings) if size.free_symbols() <= bindings.keys() else None
+        count += size is not None and size != number
+    return count
+
+
+def _input_symbols(proto: onnx.ModelProto) -> frozenset[str]:
+    dims = [dim for value in proto.graph.input for dim in value.type.tensor_type.shape.dim]
+    return frozenset(dim.dim_param for dim in dims if dim.dim_param)
+
+
+def _computed(path: Path, proto: onnx.ModelProto, feed: dict[str, Any]) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """The shape of every tensor of the graph as onnxruntime computes it, and the sizes of the inputs' dims."""
+    import onnxruntime
+
+    shown = onnx.ModelProto()
+    shown.CopyFrom(proto)
+    del shown.graph.output[:]
+    names = [name for node in shown.graph.node for name in node.output if name]
+    shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    with tempfile.NamedTemporaryFile(suffix=".onnx", dir=path.parent) as file:
+        Path(file.name).write_bytes(shown.SerializeToString())
+        session = onnxruntime.InferenceSession(file.name, options, providers=["CPUExecutionProvider"])
+    values = session.run_with_ort_values(
+        names, {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in feed.items()}
+    )
+    bindings = {
+        dim.dim_param: feed[value.name].shape[axis]
+        for value in proto.graph.input
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim)
+        if dim.dim_param and value.name in feed
+    }
+    return {name: value.shape() for name, value in zip(names, values, strict=True) if value.is_tensor()}, bindings
+
+
+def measure_backend() -> Result:
+    """All backend node tests together, each pass on those models that no pass fails on."""
+    from onnx.backend.test.loader import load_model_tests
+
+    with bench.quiet():
+        cases = load_model_tests(kind="node")
+    total = Result(nodes=0)
+    failures = dict.fromkeys(total.rows, 0)
+    for row in total.rows.values():
+        row.seconds = 0.0
+    for case in cases:
+        proto = onnx.ModelProto()
+        proto.CopyFrom(case.model)
+        for output in proto.graph.output:
+            if output.type.HasField("tensor_type"):
+                output.type.tensor_type.ClearField("shape")
+        one = Result(nodes=len(proto.graph.node))
+        model = proto.SerializeToString()
+        actual = [({value.name: shape for value, shape in _expected(case)}, {})]
+        _compare(proto, model, actual, one)
+        failed = [name for name, row in one.rows.items() if row.failure]
+        for name in failed:
+            failures[name] += 1
+        found = {} if failed else times(model, {tool.name: tool for tool in TOOLS}, 3)
+        total.nodes += 0 if failed else one.nodes
+        total.dims += one.dims
+        for name, row in one.rows.items():
+            total.rows[name].resolved += row.resolved
+            total.rows[name].wrong += row.wrong
+            total.rows[name].seconds = (total.rows[name].seconds or 0) + found.get(name, 0.0)
+    for name, count in failures.items():
+        total.rows[name].failure = f"{count} of {len(cases)} fail" if count else ""
+    return total
+
+
+def _expected(case: Any) -> Iterable[tuple[Any, list[int]]]:
+    """The outputs of a backend test that are tensors, with their shapes."""
+    for value, item in zip(case.model.graph.output, case.data_sets[0][1], strict=True):
+        if value.type.HasField("tensor_type") and item is not None:
+            yield value, list(item.dims if isinstance(item, onnx.TensorProto) else item.shape)
+
+
+def _cells(title: str, result: Result) -> list[str]:
+    rows = result.rows
+    wrong = ", ".join(f"{name} {row.wrong}" for name, row in rows.items() if row.wrong)
+    return [
+        title,
+        str(result.nodes),
+        *(_time(row, result.nodes) for row in rows.values()),
+        str(result.dims),
+        *(str(row.resolved) if row.resolved or not row.failure else "-" for row in rows.values()),
+        wrong or "none",
+    ]
+
+
+def _time(row: Row, nodes: int) -> str:
+    if row.seconds is None:
+        return row.failure
+    return f"{row.seconds / max(nodes, 1) * 1e6:.1f}" + (f" ({row.failure})" if row.failure else "")
+
+
+def _summary(results: dict[str, Result]) -> Iterable[str]:
+    """What the bars ask for."""
+    for name in OTHERS:
+        ratios = {}
+        for title, result in results.items():
+            ours, theirs = result.rows["ours"].seconds, result.rows[name].seconds
+            if ours and theirs:
+                ratios[title] = theirs / ours
+        if ratios:
+            worst = min(ratios, key=lambda title: ratios[title])
+            mean = bench.geometric_mean(list(ratios.values()))
+            yield (
+                f"{name} takes {mean:.2f} times as long as ours in the geometric mean of {len(ratios)} models;"
+                f" {ratios[worst]:.2f} times in the worst, {worst}; it fails on {len(results) - len(ratios)}."
+            )
+            for title, ratio in ratios.items():
+                if title.startswith("resnet50_any_size") and title.endswith("dynamic"):
+                    yield f"{name} on {title}: {ratio:.1f} times."
+    fewer = [
+        title
+        for title, result in results.items()
+        if result.rows["ours"].resolved < max(row.resolved for row in result.rows.values())
+    ]
+    yield f"Models where another pass resolves more dims than ours: {', '.join(fewer) or 'none'}."
+    for name in ("ours", *OTHERS):
+        wrong = [title for title, result in results.items() if result.rows[name].wrong]
+        yield f"Dims of {name} that are not what onnxruntime computes: {', '.join(wrong) or 'none'}."
+
+
+if __name__ == "__main__":
+    typer.run(main)
