@@ -180,6 +180,15 @@ def _unary(on_number: Callable[[Any], Any], op_type: str) -> Callable[..., Any]:
     return apply
 
 
+def _logarithm(base: int) -> Callable[..., Any]:
+    def apply(op: Builder, a: Any) -> Any:
+        if isinstance(a, (int, float)):
+            return math.log(a, base)
+        return op.Div(op.Log(_as_value(op, a)), math.log(base))
+
+    return apply
+
+
 def _not(decided: bool | None) -> bool | None:
     return None if decided is None else not decided
 
@@ -204,6 +213,9 @@ SIZE_FUNCTIONS: dict[Any, Callable[..., Any]] = {
     math.ceil: _ceil,
     round: _round,
     math.sqrt: _unary(math.sqrt, "Sqrt"),
+    math.log: _unary(math.log, "Log"),
+    math.log2: _logarithm(2),
+    math.log10: _logarithm(10),
     math.exp: _unary(math.exp, "Exp"),
     math.sin: _unary(math.sin, "Sin"),
     math.cos: _unary(math.cos, "Cos"),

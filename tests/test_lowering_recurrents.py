@@ -154,6 +154,22 @@ def test_packed_at_other_sizes(kind: str, sorted_: bool) -> None:
         compare(session, call, _sequences(*lengths, steps=steps)())
 
 
+@pytest.mark.parametrize("kind", _LAYERS)
+def test_states_of_dims_without_names(kind: str) -> None:
+    """The batches of an input and of its initial states are one dim, though nobody said so."""
+    layer = _layer(kind, batch_first=True)
+    states = [torch.randn(1, 2, 4), torch.randn(1, 2, 4)][: 2 if kind == "lstm" else 1]
+    open_dims = [{0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}]
+    open_dims += [{1: torch.export.Dim.DYNAMIC} for _ in states]
+
+    def call(x: torch.Tensor, *states: torch.Tensor) -> Any:
+        return layer(x, states if kind == "lstm" else states[0])
+
+    shapes = {"x": open_dims[0]} | {f"states_{i}": row for i, row in enumerate(open_dims[1:])}
+    program = export(call, (torch.randn(2, 5, 3), *states), dynamic_shapes=shapes)
+    compare(session_of(program), call, (torch.randn(3, 7, 3), *(torch.randn(1, 3, 4) for _ in states)))
+
+
 def test_packed_of_known_lengths() -> None:
     """Lengths that are written in the model give static sizes."""
     lengths = torch.tensor([5, 3, 2])

@@ -85,6 +85,8 @@ def contracted(op: Builder, terms: Sequence[str], tensors: Sequence[Value], resu
     kind = dtype(tensors[0])
     if len(tensors) == 1 and not _repeats(terms[0]):
         return _reduced(op, terms[0], tensors[0], result)
+    if len(tensors) == 1 and not is_float(kind) and not set(terms[0]) <= set(result):
+        return op.Einsum(op.cast(tensors[0], _INT64), equation=f"{terms[0]}->{result}")  # a sum of integers
     if not is_float(kind) and kind not in (ir.DataType.INT32, _INT64):
         wide = [op.cast(tensor, ir.DataType.INT32) for tensor in tensors]
         return op.cast(contracted(op, terms, wide, result), kind)

@@ -18,7 +18,7 @@ from aten_lowering.errors import UnsupportedArgument
 from aten_lowering.promotion import Operand, as_value
 from aten_lowering.quotients import Quotient
 from aten_lowering.registry import lowers
-from shape_inference import Dim, Size
+from shape_inference import Dim, Size, larger
 
 aten = torch.ops.aten
 
@@ -58,6 +58,8 @@ KNOWN: tuple[Any, ...] = (
     aten.kaiser_window.default,
     aten.kaiser_window.periodic,
     aten.kaiser_window.beta,
+    aten.fft_fftfreq.default,
+    aten.fft_rfftfreq.default,
 )
 
 
@@ -233,38 +235,43 @@ def arange_start_step(op: Builder, start: Operand, end: Operand, step: Operand, 
 
 
 @lowers(aten.linspace.default, aten.linspace.Tensor_Tensor, aten.linspace.Tensor_Scalar, aten.linspace.Scalar_Tensor)
-def linspace(op: Builder, start: Operand, end: Operand, steps: int, dtype: torch.dtype | None) -> Value:
+def linspace(op: Builder, start: Operand, end: Operand, steps: Size, dtype: torch.dtype | None) -> Value:
     """[steps], evenly from start to end, counted from the nearer one; integers are truncated."""
     kind = _default(dtype)
-    if not isinstance(start, Value) and not isinstance(end, Value):
+    if _are_numbers(start, end, steps):
         known = torch.linspace(start, end, steps, dtype=dtype)  # type: ignore[arg-type]  # they are numbers
         return op.constant(known.double().numpy() if is_float(kind) else known.numpy(), kind)
     return op.cast(_evenly(op, start, end, steps, kind), kind)
 
 
 @lowers(aten.logspace.default, aten.logspace.Tensor_Tensor, aten.logspace.Tensor_Scalar, aten.logspace.Scalar_Tensor)
-def logspace(op: Builder, start: Operand, end: Operand, steps: int, base: float, dtype: torch.dtype | None) -> Value:
+def logspace(op: Builder, start: Operand, end: Operand, steps: Size, base: float, dtype: torch.dtype | None) -> Value:
     """[steps], base to the powers that go evenly from start to end."""
     kind = _default(dtype)
-    if not isinstance(start, Value) and not isinstance(end, Value):
+    if _are_numbers(start, end, steps):
         known = torch.logspace(start, end, steps, base, dtype=dtype)  # type: ignore[arg-type]  # they are numbers
         return op.constant(known.double().numpy() if is_float(kind) else known.numpy(), kind)
     powers = _evenly(op, start, end, steps, kind)
     return op.cast(op.Pow(op.constant(base, dtype_of(powers)), powers), kind)
 
 
-def _evenly(op: Builder, start: Operand, end: Operand, steps: int, kind: ir.DataType) -> Value:
+def _are_numbers(*numbers: Operand) -> bool:
+    return all(isinstance(number, (int, float)) for number in numbers)
+
+
+def _evenly(op: Builder, start: Operand, end: Operand, steps: Size, kind: ir.DataType) -> Value:
     """The numbers of a linspace as floats; those of an integer one as doubles."""
     wide = {ir.DataType.BFLOAT16: _FLOAT}.get(kind, kind) if is_float(kind) else _DOUBLE
     first, last = (op.cast(as_value(op, number, kind), wide) for number in (start, end))
     first, last = op.reshape(first, []), op.reshape(last, [])
-    step = op.Div(op.Sub(last, first), max(steps - 1, 1))
-    places = np.arange(steps)
-    ahead = op.Add(first, op.Mul(step, op.constant(places, wide)))
-    if steps == 1:
-        return ahead
-    behind = op.Sub(last, op.Mul(step, op.constant(steps - 1 - places, wide)))
-    return op.Where(op.constant(places < steps // 2), ahead, behind)
+    if type(steps) is int and steps <= 1:
+        return op.expand(first, [steps])
+    places = op.cast(op.Range(0, op.scalar(steps), 1), wide) if isinstance(steps, Dim) else np.arange(steps)
+    places = places if isinstance(places, Value) else op.constant(places, wide)
+    step = op.Div(op.Sub(last, first), op.scalar(larger(steps - 1, 1), wide))
+    ahead = op.Add(first, op.Mul(step, places))
+    behind = op.Sub(last, op.Mul(step, op.Sub(op.scalar(steps - 1, wide), places)))
+    return op.Where(op.Less(places, op.scalar(larger(steps // 2, 1), wide)), ahead, behind)
 
 
 @lowers(aten.eye.default)

@@ -119,3 +119,24 @@ def _divided(op: Builder, number: float, size: Size, kind: ir.DataType) -> Value
     if type(size) is int:
         return op.constant(number / size, kind)
     return op.Div(op.constant(number, kind), op.scalar(size, kind))
+
+
+@lowers(aten.multilabel_margin_loss.default)
+def multilabel_margin_loss(op: Builder, self: Value, target: Value, reduction: int) -> Value:
+    """[N, C], [N, C] or [C], [C] -> [] or [N]: the sum of max(0, 1 - x_t + x_j) / C over targets t and others j.
+
+    The targets of a row end at the first negative one.  torch's own decomposition counts class 0 for each
+    that is missing.
+    """
+    x, count = widened(op, self), dims(self)[-1]
+    target = op.cast(target, ir.DataType.INT64)
+    over = op.CumSum(op.cast(op.Less(target, 0), ir.DataType.INT64), -1)
+    missing = op.Greater(over, 0)
+    place = op.unsqueeze(op.Where(missing, -1, target), [-1])
+    classes = op.Range(0, op.scalar(count), 1)
+    is_target = op.reduce("ReduceMax", op.cast(op.Equal(place, classes), ir.DataType.INT32), [-2], keepdims=True)
+    found = op.GatherElements(x, op.Max(target, 0), axis=-1)
+    margins = op.Relu(op.Add(op.unsqueeze(op.Sub(1.0, found), [-1]), op.unsqueeze(x, [-2])))
+    left_out = op.Or(op.unsqueeze(missing, [-1]), op.cast(is_target, ir.DataType.BOOL))
+    total = op.reduce("ReduceSum", op.Where(left_out, 0.0, margins), [-2, -1])
+    return op.cast(reduced(op, op.Div(total, op.scalar(count, dtype(total))), reduction), dtype(self))

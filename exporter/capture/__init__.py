@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 
 import torch
 
-import exporter.capture.control_flow  # noqa: F401  # its handlers
+import exporter.capture.composites
+import exporter.capture.control_flow  # noqa: F401  # their handlers
 from exporter.capture.custom_functions import Keeps
 from exporter.capture.decisions import Constraint, constraints_of
 from exporter.capture.dynamo import compiled_function

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import operator
 import types
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
 from exporter.capture.sizes import Number, SizeNode
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import size_from_node
-from exporter.errors import DataDependentError
+from exporter.errors import CaptureError, DataDependentError
 
 aten = torch.ops.aten
 
@@ -124,7 +126,7 @@ class Answers(Frames):
             if node.operation is None:
                 tensor, axis = node.operands
                 with self.at([tensor]):
-                    node.cached = tensor if axis is None else self.record(aten.sym_size.int, (tensor, axis), {})
+                    node.cached = self._stride(node) if axis is not None and axis < 0 else self._extent(tensor, axis)
             else:
                 operands = [self._size_operand(operand) for operand in node.operands]
                 with self.at([self.graph_node(operand) for operand in operands if isinstance(operand, SizeNode)]):
@@ -133,6 +135,27 @@ class Answers(Frames):
             if node.data:
                 node.cached.meta["data"] = True
         return node.cached
+
+    def _extent(self, tensor: fx.Node, axis: int | None) -> fx.Node:
+        return tensor if axis is None else self.record(aten.sym_size.int, (tensor, axis), {})
+
+    def _stride(self, node: SizeNode) -> fx.Node:
+        """The product of the sizes behind an axis, counted as -1 - axis: its stride, where the memory is row-major.
+
+        Raises:
+            CaptureError: it is another number at a sample.
+        """
+        tensor, axis = node.operands
+        (column,) = tensor.meta["specs"]
+        behind = [spec.shape[-axis:] for spec in column]
+        if any(math.prod(sizes) != stride for sizes, stride in zip(behind, node.values, strict=True)):
+            raise CaptureError(
+                "stride(): there is no formula for the stride of a tensor that is not contiguous",
+                hint="compute with sizes instead",
+                source=str(self.source() or ""),
+            )
+        extents = [self._extent(tensor, place) for place in range(-axis, len(column[0].shape))]
+        return functools.reduce(lambda a, b: self.record(operator.mul, (a, b), {}), extents)
 
     def data_dependent(self, what: str) -> DataDependentError:
         """The error for Python code that needs a value which only a run could tell."""

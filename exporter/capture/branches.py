@@ -19,7 +19,9 @@ from exporter.capture.graph import CapturedGraph
 from exporter.errors import DataDependentError
 
 _LIMIT = 6  # decisions that one call may settle
-_OWN = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent))
+_TORCH = Path(torch.__file__).parent
+_OWN = (str(_TORCH), str(Path(__file__).parent.parent))
+_CHECKING = (str(_TORCH / "nn"), str(_TORCH / "distributions"))  # what torch has of models: it checks values too
 
 
 class Undecided(BaseException):
@@ -66,7 +68,7 @@ def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequenc
 def is_raised_by_user(error: Exception) -> bool:
     """Whether a `raise` or `assert` of the model's code raised it, and not a call that cannot be recorded."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    if frame.filename.startswith((*_OWN, "<")):
+    if frame.filename.startswith((*_OWN, "<")) and not frame.filename.startswith(_CHECKING):
         return False
     try:
         tree = ast.parse("".join(linecache.getlines(frame.filename)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -136,6 +137,30 @@ def instance_norm(
     return result
 
 
+@handles(aten.where.self, aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.Scalar)
+def where(recorder: Recorder, func: Any, condition: torch.Tensor, first: Any, second: Any) -> Any:
+    """A condition of uint8 counts as a bool one, which the meta kernel has forgotten."""
+    if condition.dtype == torch.uint8:
+        with recorder:
+            condition = condition.bool()
+    return recorder.call(func, (condition, first, second), {})
+
+
+@handles(aten.fill_diagonal_.default)
+def fill_diagonal(
+    recorder: Recorder, func: Any, tensor: torch.Tensor, fill_value: Any, wrap: bool = False
+) -> torch.Tensor:  # fmt: skip
+    """Write a number where all indices are equal; `wrap` begins anew below a matrix of more rows than columns."""
+    if tensor.ndim != 2 or (wrap and recorder.tensor(tensor).specs[0].shape[0] > tensor.shape[1]):
+        raise CaptureError(
+            "fill_diagonal_: the tensor must be a matrix, and wrap False",
+            hint="write to the parts that diagonal() gives",
+        )
+    with recorder:
+        tensor.diagonal().fill_(fill_value)
+    return tensor
+
+
 @handles(aten.copy_.default)
 def copy(recorder: Recorder, func: Any, target: torch.Tensor, source: torch.Tensor, *args: Any) -> torch.Tensor:
     """`x[i] += y` ends in writing the view into itself, which changes nothing."""
@@ -192,12 +217,10 @@ def change_shape(recorder: Recorder, func: Any, tensor: torch.Tensor, *args: Any
 def resize(recorder: Recorder, func: Any, tensor: torch.Tensor, size: Any, **kwargs: Any) -> torch.Tensor:
     """A resize that keeps or lowers the number of elements; more would be undefined memory."""
     shape = list(size.shape if isinstance(size, torch.Tensor) else size)
-    count = 1
-    for length in shape:
-        count *= length
-    if count > tensor.numel():
-        return recorder.become(recorder.tensor(tensor), tensor.new_zeros(shape))
-    return recorder.become(recorder.tensor(tensor), tensor.reshape(-1)[:count].reshape(shape))
+    count = math.prod(shape)
+    with recorder:
+        kept = tensor.new_zeros(shape) if count > tensor.numel() else tensor.reshape(-1)[:count].reshape(shape)
+    return recorder.become(recorder.tensor(tensor), kept)
 
 
 @handles(aten.set_.source_Tensor)

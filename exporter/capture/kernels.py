@@ -169,6 +169,15 @@ def _view(tensor: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     return _reshaped(tensor, size)
 
 
+@special(aten.nansum.default, aten.nanmean.default)
+def _nan_reduction(
+    tensor: torch.Tensor, dim: int | list[int] | None = None, keepdim: bool = False,
+    dtype: torch.dtype | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """[*S] -> [*S] without the dims; no dims are all of them, which torch's own takes for none."""
+    return tensor.sum(None if dim == [] else dim, keepdim, dtype=dtype)
+
+
 @special(aten.select.int)
 def _select(tensor: torch.Tensor, dim: int, index: int) -> torch.Tensor:
     """[*L, a, *R] -> [*L, *R]; an index that depends on values may be anything at a sample."""
@@ -343,6 +352,8 @@ def _grouped_mm(
 def _recurrent_result(
     input: torch.Tensor, states: Sequence[torch.Tensor], layers: int, bidirectional: bool, batch_first: bool
 ) -> torch.Tensor:
+    if input.ndim == 3 and any(state.shape[1] != input.shape[0 if batch_first else 1] for state in states):
+        raise RuntimeError(f"initial states of {states[0].shape[1]} sequences beside an input of {tuple(input.shape)}")
     directions = 2 if bidirectional else 1
     width = states[0].shape[-1] * directions
     return input.new_empty((*input.shape[:-1], width))

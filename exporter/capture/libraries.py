@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from exporter.capture.torch_internals import adaptive_softmax_result
+
 
 def _batched_nms(
     boxes: torch.Tensor, scores: torch.Tensor, idxs: torch.Tensor, iou_threshold: float
@@ -37,10 +39,28 @@ def _unchecked(*args: Any) -> None:
     """A check of sizes that takes the size of a packed batch for a number."""
 
 
+def _adaptive_softmax(module: Any, input_: torch.Tensor, target_: torch.Tensor) -> Any:
+    """[N, F], [N] or [F], [] -> the log probability of each target, and minus their mean.
+
+    torch takes the clusters apart one by one, and leaves out those that no target is in.
+    """
+    scores = module.log_prob(input_ if input_.ndim > 1 else input_.unsqueeze(0))
+    output = scores.gather(1, target_.reshape(-1, 1)).squeeze(1)
+    loss = -output.mean()
+    return adaptive_softmax_result(output if target_.ndim else output.squeeze(0), loss)
+
+
+def _adaptive_prediction(module: Any, input: torch.Tensor) -> torch.Tensor:
+    """[N, F] -> [N], the class of the largest probability."""
+    return module.log_prob(input).argmax(dim=1)
+
+
 # Module, and the name in it: of a function, or of a class and its method.
 _REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torchvision.ops.boxes", "batched_nms"): _batched_nms,
     ("torchvision.models.detection.transform", "GeneralizedRCNNTransform.batch_images"): _batch_images,
+    ("torch.nn.modules.adaptive", "AdaptiveLogSoftmaxWithLoss.forward"): _adaptive_softmax,
+    ("torch.nn.modules.adaptive", "AdaptiveLogSoftmaxWithLoss.predict"): _adaptive_prediction,
     ("torch.nn.modules.rnn", "RNNBase.check_forward_args"): _unchecked,
     ("torch.nn.modules.rnn", "LSTM.check_forward_args"): _unchecked,
 }

@@ -20,6 +20,8 @@ _RENAMED: dict[Any, Any] = {
     aten.normal_.default: aten.normal_functional.default,
     aten.bernoulli_.float: aten.bernoulli.p,
     aten.bernoulli_.Tensor: aten.bernoulli.Tensor,
+    aten.arange.out: aten.arange.default,
+    aten.arange.start_out: aten.arange.start_step,
     aten.__iand__.Scalar: aten.bitwise_and.Scalar,
     aten.__iand__.Tensor: aten.bitwise_and.Tensor,
     aten.__ior__.Scalar: aten.bitwise_or.Scalar,

@@ -15,6 +15,7 @@ from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.known import ValueNeeded
 from exporter.capture.libraries import replaced_functions
+from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import SAMPLES, Recorder
 from exporter.capture.subscripts import getitem, setitem
 from exporter.capture.tensors import RecordedTensor, Spec
@@ -81,6 +82,7 @@ def _recorded(
         stack.enter_context(lengths())
         stack.enter_context(tensors_of_parts(RecordedTensor))
         stack.enter_context(extremes())
+        stack.enter_context(open_numbers(recorder))
         stack.enter_context(replaced_functions())
         args, kwargs = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)

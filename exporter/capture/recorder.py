@@ -448,8 +448,8 @@ class Recorder(Answers, DispatchMode):
 
     def _view_node(self, base: fx.Node, step: ViewStep, specs: tuple[Spec, ...]) -> fx.Node:
         node = self.record(step.target, (base, *step.args), step.kwargs)
-        node.meta["specs"] = (specs,)
         if step.index is None:
+            node.meta["specs"] = (specs,)
             return node
         part = self.graph.create_node("call_function", operator.getitem, (node, step.index), {})
         part.meta["specs"] = (specs,)

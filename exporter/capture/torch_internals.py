@@ -39,6 +39,7 @@ __all__ = [
     "SequenceKey",
     "TreeSpec",
     "above_autograd",
+    "adaptive_softmax_result",
     "compiling",
     "control_flow_as_called",
     "custom_function_calls",
@@ -81,6 +82,7 @@ class DispatchMode(TorchDispatchMode):
         return False
 
 
+adaptive_softmax_result = torch.nn.modules.adaptive._ASMoutput
 DynamoError = torch._dynamo.exc.TorchDynamoException
 disabled_torch_function = torch._C._disabled_torch_function_impl
 outside_modes = torch.utils._python_dispatch._disable_current_modes

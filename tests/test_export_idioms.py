@@ -1,0 +1,120 @@
+"""What users write around operators: sizes as numbers, writes in place, checks of values, odd arguments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # its usual name
+from torch import nn
+
+from tests.lowering import Case, cases, check
+
+
+def _x(*shape: int, dtype: torch.dtype = torch.float32) -> Callable[[], list[torch.Tensor]]:
+    return lambda: [torch.randn(shape).mul(3).to(dtype)]
+
+
+def _written(write: Callable[[torch.Tensor], Any]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A copy of the argument after a write to it."""
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        y = x * 2
+        write(y)
+        return y
+
+    return run
+
+
+def _uneven(x: torch.Tensor) -> torch.Tensor:
+    y = x * 2
+    first, second = y.chunk(2, 1)
+    first.mul_(2)
+    second.add_(1)
+    return y
+
+
+_X = _x(3, 4)
+
+# Functions that take plain numbers, given sizes.
+NUMBERS = [
+    Case("sqrt", lambda x: x / math.sqrt(x.size(-1)), _X),
+    Case("sqrt_of_product", lambda x: x * math.sqrt(x.shape[0] * x.shape[1] + 1), _X),
+    Case("logarithms", lambda x: x * math.log(x.shape[0]) + math.log2(x.shape[1]) - math.log(x.shape[1], 3), _X),
+    Case("exp_log10_pow", lambda x: x * math.exp(-x.shape[0]) + math.log10(x.shape[1]) + math.pow(x.shape[0], 2), _X),
+    Case("is_finite", lambda x: x if math.isfinite(x.shape[0]) and not math.isnan(x.shape[1]) else -x, _X),
+    Case("as_tensor", lambda x: torch.as_tensor(x.shape[0]) + torch.as_tensor([x.shape[1], 2]), _X),
+    Case("shape_as_tensor", lambda x: torch._shape_as_tensor(x) * 2, _X),
+    Case("linspace", lambda x: torch.linspace(-1, 2, x.shape[0]), _X),
+    Case("linspace_of_one", lambda x: torch.linspace(-1, 2, x.shape[0] - 2), _X),
+    Case("logspace", lambda x: torch.logspace(0, 1, x.shape[0], base=2.0), _X),
+    Case("linspace_of_tensors", lambda a, b, n: torch.linspace(a, b, n),
+         lambda: [torch.tensor(1.0), torch.tensor(4.0), torch.tensor(5)], dynamic=False),
+    Case("fftfreq", lambda x: x * torch.fft.fftfreq(x.shape[1], 0.5), _X),
+    Case("rfftfreq", lambda x: torch.fft.rfftfreq(x.shape[1]) + x.sum(), _X),
+    Case("fftfreq_static", lambda x: x * torch.fft.fftfreq(4) + torch.fft.rfftfreq(7), _X, fixed=(1,)),
+    Case("tril_indices", lambda x: torch.tril_indices(x.shape[0], x.shape[1], 1), _X),
+    Case("triu_indices", lambda x: torch.triu_indices(x.shape[0], 3), _X),
+    Case("stride", lambda x: x * x.stride(0) + x.stride(1), _X),
+]  # fmt: skip
+NUMBERS += [
+    Case(f"{name}_window", lambda x, name=name: x * getattr(torch, f"{name}_window")(x.shape[1]), _x(3, 8))
+    for name in ("hann", "hamming", "blackman", "bartlett", "kaiser")
+]
+NUMBERS += [
+    Case("symmetric_window", lambda x: x * torch.hamming_window(x.shape[1], False, 0.5, 0.4), _x(3, 8)),
+]
+
+TRUTHS = [
+    Case("equal", lambda x, y: (torch.equal(x, y), x.equal(x)), lambda: [torch.randn(3, 4), torch.randn(3, 4)],
+         dynamic=False),
+    Case("allclose", lambda x: (torch.allclose(x, x + 1e-9), x.allclose(x * 2)), _X),
+    Case("where_of_uint8", lambda x: torch.where((x > 0).byte(), x, -x), _X),
+    Case("raise_in_torch", lambda x: F.gaussian_nll_loss(x, x + 1, x.abs() + 0.1), _X),
+    Case("distribution", lambda x: torch.distributions.Normal(x, x.abs() + 0.1, validate_args=True).log_prob(x), _X),
+    Case("multilabel_margin", lambda x: [
+        F.multilabel_margin_loss(x, torch.tensor([[3, 0, -1, 1], [0, 1, 2, -1], [-1, 0, 0, 0]]), reduction=r)
+        for r in ("none", "mean", "sum")
+    ], _X, dynamic=False),
+    Case("multilabel_margin_of_one", lambda x, t: F.multilabel_margin_loss(x, t),
+         lambda: [torch.randn(4), torch.tensor([2, 0, -1, 1])]),
+    Case("adaptive_softmax", lambda x: _ADAPTIVE(x, torch.tensor([0, 5, 9, 4, 3])), _x(5, 8), fixed=(0, 1)),
+    Case("adaptive_softmax_of_one", lambda x: _ADAPTIVE(x, torch.tensor(6)), _x(8), fixed=(0,)),
+    Case("adaptive_prediction", lambda x: _ADAPTIVE.predict(x), _x(5, 8), fixed=(1,)),
+]  # fmt: skip
+
+WRITES = [
+    Case("parts", _uneven, _x(3, 5)),
+    Case("diagonal", _written(lambda y: y.fill_diagonal_(9.0)), _X),
+    Case("resize", _written(lambda y: y.resize_(2, 2)), _X, dynamic=False),
+    Case("arange_out", lambda x: torch.arange(4, out=torch.empty(4, dtype=torch.int64)) + x, _X, fixed=(1,)),
+]
+
+COMPOSITES = [
+    Case(f"matrix_norm_{order}", lambda x, o=order: torch.linalg.matrix_norm(x, o, keepdim=o == 1), _x(2, 3, 4))
+    for order in ("fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf)
+]
+COMPOSITES += [
+    Case("norm", lambda x: torch.linalg.norm(x, 2, (0, 1), keepdim=True), _x(4, 3, 2)),
+    Case("gradient", lambda x: torch.gradient(x), _x(5, 4)),
+    Case("gradient_of_second_order", lambda x: torch.gradient(x, spacing=0.5, dim=1, edge_order=2), _x(5, 4)),
+    Case("gradient_static", lambda x: torch.gradient(x, spacing=0.5, dim=[0, 1]), _x(5, 4), dynamic=False),
+    Case("vander", lambda x: (torch.vander(x, 3), torch.linalg.vander(x, N=4)), _x(5)),
+    Case("rising_vander", lambda x: torch.vander(x, increasing=True), _x(3), fixed=(0,)),
+    Case("einsum_trace_of_bools", lambda x: torch.einsum("ii", x > 0), _x(4, 4), dynamic=False),
+    Case("nansum_of_no_dims", lambda x: (x.nansum(()), x.nanmean(())), _X),
+]
+
+_ADAPTIVE = nn.AdaptiveLogSoftmaxWithLoss(8, 10, [4, 7]).eval()
+
+
+@cases(*NUMBERS, *TRUTHS, *WRITES, *COMPOSITES)
+def test_static(case: Case) -> None:
+    check(case)
+
+
+@cases(*NUMBERS, *TRUTHS, *WRITES, *COMPOSITES)
+def test_dynamic(case: Case) -> None:
+    check(case, dynamic=True)
