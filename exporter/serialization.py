@@ -11,10 +11,9 @@ from pathlib import Path
 import onnx_ir as ir
 
 from exporter.errors import SaveError
-from exporter.profile.timeline import phase
+from exporter.streaming import write_model
 
 _PROTOBUF_LIMIT = 2 * 2**30 - 16 * 2**20  # bytes: what a protobuf message may hold, less some for the nodes
-_EXTERNAL_FROM = 1024  # bytes: smaller tensors stay in the model file
 
 
 def save(model: ir.Model, path: Path, *, external_data: bool | None = None, keep_external: bool = False) -> Path:
@@ -43,7 +42,8 @@ def save(model: ir.Model, path: Path, *, external_data: bool | None = None, keep
     if not path.parent.is_dir():
         raise SaveError(f"{path}: its folder does not exist", hint=f"make {path.parent} first")
     with _written(path) as folder:
-        _write(model, folder / path.name, external=external_data)
+        beside = f"{path.name}.data" if external_data else None
+        write_model(model, folder / path.name, external=beside, keep_external=keep_external)
     return path
 
 
@@ -81,29 +81,3 @@ def weight_bytes(model: ir.Model, *, in_files: bool = True) -> int:
     """The bytes of all weights of the main graph; without `in_files` of those that are in no file yet."""
     tensors = [value.const_value for value in model.graph.initializers.values()]
     return sum(t.nbytes for t in tensors if t is not None and (in_files or not isinstance(t, ir.ExternalTensor)))
-
-
-def _write(model: ir.Model, path: Path, *, external: bool) -> None:
-    if external:
-        before = {name: value.const_value for name, value in model.graph.initializers.items()}
-        try:
-            with phase("writing") as it:
-                ir.external_data.unload_from_model(
-                    model, path.parent, f"{path.name}.data", size_threshold_bytes=_EXTERNAL_FROM
-                )
-                it.counts(weight_bytes(model), "bytes")
-            _write_proto(model, path)
-        finally:
-            for name, tensor in before.items():
-                model.graph.initializers[name].const_value = tensor
-        return
-    _write_proto(model, path)
-
-
-def _write_proto(model: ir.Model, path: Path) -> None:
-    with phase("serialization") as it:
-        content = ir.to_proto(model).SerializeToString()
-        it.counts(len(content), "bytes")
-    with phase("writing") as it:
-        path.write_bytes(content)
-        it.counts(len(content), "bytes")

@@ -23,9 +23,7 @@ def _exported(name: str) -> tuple[Program, torch.nn.Module]:
 
 def _empty_caches(session: onnxruntime.InferenceSession) -> dict[str, np.ndarray]:
     """A cache of no tokens, for every input but the first."""
-    return {
-        node.name: np.zeros([1, node.shape[1], 0, node.shape[3]], np.float32) for node in session.get_inputs()[1:]
-    }
+    return {node.name: np.zeros([1, node.shape[1], 0, node.shape[3]], np.float32) for node in session.get_inputs()[1:]}
 
 
 def _greedy(session: onnxruntime.InferenceSession, prompt: torch.Tensor, steps: int) -> list[int]:
