@@ -5,5 +5,6 @@ from __future__ import annotations
 from exporter.errors import ExportError
 from exporter.pipeline import export
 from exporter.program import Program
+from exporter.training import TrainingProgram, export_training
 
-__all__ = ["ExportError", "Program", "export"]
+__all__ = ["ExportError", "Program", "TrainingProgram", "export", "export_training"]

@@ -11,6 +11,9 @@ ExportError
 │   ├── MissingRuleError    there is no rule for it, nor a decomposition
 │   └── UnsupportedArgument it has a rule, but not for this argument
 ├── OpsetError              the opset asked for cannot be given
+├── LossError               the loss of a training step is no number, or depends on no parameter
+├── GradientError           a parameter gets no gradient
+├── OptimizerError          an optimizer, or an option of it, is not supported
 ├── SaveError               the file cannot be written
 └── ValidationError         the ONNX model and eager disagree, or a runtime refuses the model
 """
@@ -30,12 +33,15 @@ __all__ = [
     "DataDependentError",
     "DynamicShapeError",
     "ExportError",
+    "GradientError",
     "InputError",
     "InvalidModelError",
+    "LossError",
     "LoweringError",
     "MissingRuleError",
     "ModelError",
     "OpsetError",
+    "OptimizerError",
     "SaveError",
     "UnsupportedArgument",
     "ValidationError",
@@ -64,6 +70,18 @@ class DataDependentError(CaptureError):
 
 class DynamicShapeError(CaptureError):
     """The model does not work, or is fixed, at another size of a dynamic dim."""
+
+
+class LossError(ExportError):
+    """The loss of a training step is no number, or depends on no parameter."""
+
+
+class GradientError(ExportError):
+    """A parameter that is to be trained gets no gradient."""
+
+
+class OptimizerError(ExportError):
+    """An optimizer, or an option of it, is not supported."""
 
 
 class SaveError(ExportError):

@@ -84,7 +84,7 @@ def export(
     Raises:
         ExportError: see `exporter.errors` for its kinds.
     """
-    _check_opset(opset_version)
+    check_opset(opset_version)
     if metadata not in METADATA:
         raise InputError(f"metadata: must be one of {', '.join(METADATA)}, got {metadata!r}")
     (args, keywords), *others = _calls(example_inputs, kwargs)
@@ -116,6 +116,7 @@ def translate(
     op = Builder(opset_version)
     translator = Translator(op, rules, metadata)
     inputs = translator.inputs(signature)
+    inputs += translator.further_inputs(captured, len(inputs))
     results = translator.translate(captured, inputs)
     captured.constraints = constraints_of(
         captured.decisions, signature.sample_sizes, signature.symbols(), translator.size_of
@@ -143,11 +144,12 @@ def _calls(example_inputs: Any, kwargs: Mapping[str, Any] | None) -> list[Call]:
     """The example calls: one, or several where `example_inputs` is a list of tuples or of dicts."""
     several = isinstance(example_inputs, list) and len(example_inputs) > 1
     if several and (all(type(e) is tuple for e in example_inputs) or all(type(e) is dict for e in example_inputs)):
-        return [_call(example, kwargs) for example in example_inputs]
-    return [_call(example_inputs, kwargs)]
+        return [example_call(example, kwargs) for example in example_inputs]
+    return [example_call(example_inputs, kwargs)]
 
 
-def _call(example: Any, kwargs: Mapping[str, Any] | None) -> Call:
+def example_call(example: Any, kwargs: Mapping[str, Any] | None) -> Call:
+    """Positional and keyword arguments, of what a user gives as example inputs."""
     keywords = dict(kwargs or {})
     if isinstance(example, Mapping) and all(isinstance(name, str) for name in example):
         return (), {**example, **keywords}
@@ -156,7 +158,12 @@ def _call(example: Any, kwargs: Mapping[str, Any] | None) -> Call:
     return (example,), keywords
 
 
-def _check_opset(opset_version: int) -> None:
+def check_opset(opset_version: int) -> None:
+    """Hold a user to the opsets that there are.
+
+    Raises:
+        OpsetError: it is none of them.
+    """
     if opset_version not in OPSETS:
         raise OpsetError(
             f"opset_version: must be {OPSETS[0]} to {OPSETS[-1]}, got {opset_version}",

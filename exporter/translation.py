@@ -80,6 +80,16 @@ class Translator:
             values.append(value)
         return values
 
+    def further_inputs(self, captured: CapturedGraph, count: int) -> list[Value]:
+        """The inputs behind the first `count`, which are those of the signature: static tensors of a training step."""
+        values = []
+        for node in [node for node in captured.graph.nodes if node.op == "placeholder"][count:]:
+            ((spec,),) = node.meta["specs"]
+            value = Value(name=self.op.unique(str(node.target)))
+            self.op.set_type(value, TensorType(from_torch(spec.dtype), spec.shape))
+            values.append(value)
+        return values
+
     def translate(self, captured: CapturedGraph, inputs: Sequence[Any]) -> list[Any]:
         """Emit the nodes of a captured graph and return its outputs: values, sizes or constants.
 
@@ -224,7 +234,9 @@ class Translator:
             piece.meta["source"] = node.meta.get("source")
         outputs = [item for item in pieces.outputs if isinstance(item, fx.Node)]
         results = self._run(pieces, live_nodes(pieces.graph, outputs), given, {})
-        return results if pieces.is_sequence else results[0]
+        if not pieces.is_sequence:
+            return results[0]
+        return [result for result in results if result is not None]  # a gradient that nobody asked for is no result
 
     def _check_result(self, node: fx.Node, rule: Rule, result: Any, values: Mapping[fx.Node, Any]) -> None:
         """Hold the rule to what torch says of its results: dtypes, and sizes where both are known."""

@@ -87,7 +87,7 @@ def _averages(op: Builder, x: Value, space: int, wanted: Sequence[Size]) -> Valu
         return unbatched(op, pooled, x)
     for axis in range(space):
         if not kept[axis]:
-            x = weighted_sums(op, x, first + axis, _weights(op, sizes[axis], wanted[axis], dtype(x)))
+            x = weighted_sums(op, x, first + axis, window_weights(op, sizes[axis], wanted[axis], dtype(x)))
     return x
 
 
@@ -117,7 +117,7 @@ def _known_bounds(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return windows * size // count, ((windows + 1) * size + count - 1) // count
 
 
-def _weights(op: Builder, size: Size, count: Size, kind: ir.DataType) -> Value:
+def window_weights(op: Builder, size: Size, count: Size, kind: ir.DataType) -> Value:
     """What each element counts in each window: [count, size]."""
     if type(size) is int and type(count) is int:
         first, last = (bound[:, None] for bound in _known_bounds(size, count))

@@ -58,10 +58,12 @@ def nll_loss_forward(
     loss = nll_loss(op, self, target, weight, reduction, ignore_index)
     if reduction == _NONE:
         return loss, op.constant(0.0, dtype(self))
-    return loss, op.reduce("ReduceSum", _weights(op, self, target, weight, ignore_index), list(range(rank(target))))
+    return loss, op.reduce(
+        "ReduceSum", class_weights(op, self, target, weight, ignore_index), list(range(rank(target)))
+    )
 
 
-def _weights(op: Builder, x: Value, target: Value, weight: Value | None, ignore_index: Size) -> Value:
+def class_weights(op: Builder, x: Value, target: Value, weight: Value | None, ignore_index: Size) -> Value:
     """The weight of each target's class, 0 where it is ignored: [N, *S]."""
     counts = op.Not(op.Equal(op.cast(target, ir.DataType.INT64), ignore_index))
     if weight is None:
@@ -83,13 +85,13 @@ def cross_entropy_loss(
     axis = min(1, rank(self) - 1)
     log_p = op.LogSoftmax(widened(op, self), axis=axis)
     likely = _class_loss(op, "NegativeLogLikelihoodLoss", log_p, target, weight, reduction, ignore_index)
-    counted = _weights(op, log_p, target, None, ignore_index)
+    counted = class_weights(op, log_p, target, None, ignore_index)
     smooth = op.Mul(op.Neg(op.reduce("ReduceSum", _weighted(op, log_p, weight, axis), [axis])), counted)
     if reduction != _NONE:
         axes = list(range(rank(target)))
         smooth = op.reduce("ReduceSum", smooth, axes)
         if reduction == _MEAN:
-            total = counted if weight is None else _weights(op, log_p, target, weight, ignore_index)
+            total = counted if weight is None else class_weights(op, log_p, target, weight, ignore_index)
             smooth = op.Div(smooth, op.reduce("ReduceSum", total, axes))
     share = _divided(op, label_smoothing, dims(self)[axis], dtype(log_p))
     return op.cast(op.Add(op.Mul(likely, 1.0 - label_smoothing), op.Mul(smooth, share)), dtype(self))

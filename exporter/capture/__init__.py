@@ -26,7 +26,7 @@ from exporter.eager import call, untouched_values
 from exporter.errors import CaptureError, DataDependentError, DynamicShapeError, ExportError, InputError, ModelError
 from exporter.signature import Signature
 
-__all__ = ["FRONT_ENDS", "CapturedGraph", "capture_model"]
+__all__ = ["FRONT_ENDS", "CapturedGraph", "capture_model", "record_at_samples"]
 
 Function = Callable[..., Any]
 FrontEnd = Callable[[Any, tuple[Any, ...], Mapping[str, Any], Signature], Function]
@@ -108,28 +108,45 @@ def _capture(
     forward = model.forward if isinstance(model, torch.nn.Module) else model
     signature = Signature(forward, args, kwargs, **naming)
     args, kwargs = signature.unflatten(signature.leaves)
+
+    def recorded() -> CapturedGraph:
+        function = FRONT_ENDS[front_end](model, args, kwargs, signature)
+        owner = function if isinstance(function, torch.nn.Module) else model
+        captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature, keeps)
+        if isinstance(function, TracedCall):
+            captured.decisions = function.decisions + captured.decisions
+        return captured
+
+    captured = record_at_samples(recorded, model, signature, allow_fixed=allow_fixed)
+    captured.front_end = front_end
+    return captured, signature
+
+
+def record_at_samples(
+    recorded: Callable[[], CapturedGraph], model: Any, signature: Signature, *, allow_fixed: bool
+) -> CapturedGraph:  # fmt: skip
+    """What a function records, at samples of the dynamic sizes at which the model works.
+
+    Raises:
+        ExportError: it works at none; the error says why.
+    """
     problem: Exception | None = None
     for _ in _sample_choices(signature):
         try:
-            function = FRONT_ENDS[front_end](model, args, kwargs, signature)
-            owner = function if isinstance(function, torch.nn.Module) else model
-            captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature, keeps)
+            captured = recorded()
         except ExportError:
             raise
         except Exception as error:
             problem = problem or error
             continue
-        if isinstance(function, TracedCall):
-            captured.decisions = function.decisions + captured.decisions
         captured.constraints = constraints_of(captured.decisions, signature.sample_sizes, signature.symbols())
         fixed = {name for c in captured.constraints if c.fixed for name in c.dims}
         if fixed and allow_fixed:
             signature.fix(fixed)
-            captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature, keeps)
-        elif fixed:
+            return recorded()
+        if fixed:
             _raise_fixed(next(c for c in captured.constraints if c.fixed))
-        captured.front_end = front_end
-        return captured, signature
+        return captured
     assert problem is not None  # the loop ended by an error
     raise _explained(problem, model, signature) from problem
 

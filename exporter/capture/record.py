@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -63,33 +63,50 @@ def _recorded(
     function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool],
     keeps: Keeps,
 ) -> CapturedGraph:  # fmt: skip
-    modules = {} if model is None else {id(module): name for name, module in model.named_modules()}
     recorder = Recorder(state_names(model), HANDLERS)
-    recorder.named, recorder.answers = signature.named_samples(), answers
+    recorder.answers = answers
+    functions = custom_function_calls(whole_functions(recorder, keeps))
+    with functions, above_autograd(), recording(recorder, model, signature, recorder.call) as (args, kwargs):
+        result = function(*args, **kwargs)
+        return finished(recorder, model, signature.flatten_result(result))
+
+
+@contextmanager
+def recording(
+    recorder: Recorder, model: torch.nn.Module | None, signature: Signature, call: Callable[..., Any]
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Record what runs in the block; gives the arguments to call the function with.
+
+    `call` takes overload, args and kwargs of calls with a size where torch's own binding wants a number.
+    """
+    modules = {} if model is None else {id(module): name for name, module in model.named_modules()}
+    recorder.named = signature.named_samples()
     around = _scoped(recorder, modules)
     if (spans := current().spans) is not None:
         watch_recorder(recorder, spans)
         around = spans.modules(modules, around)
     with ExitStack() as stack:
         stack.enter_context(untouched(model))
-        stack.enter_context(above_autograd())
         stack.enter_context(compiling())
         stack.enter_context(subscripts(partial(getitem, recorder), partial(setitem, recorder)))
-        stack.enter_context(integer_bindings(recorder.call))
+        stack.enter_context(integer_bindings(call))
         stack.enter_context(module_calls(around))
-        stack.enter_context(custom_function_calls(whole_functions(recorder, keeps)))
         stack.enter_context(control_flow_as_called())
         stack.enter_context(lengths())
         stack.enter_context(tensors_of_parts(RecordedTensor))
         stack.enter_context(extremes())
         stack.enter_context(open_numbers(recorder))
         stack.enter_context(replaced_functions())
-        args, kwargs = signature.unflatten(inputs_of(recorder, signature))
+        arguments = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)
-        result = function(*args, **kwargs)
-        outputs = [_output(recorder, leaf) for leaf in signature.flatten_result(result)]
-        captured = CapturedGraph(recorder.graph, recorder.state, outputs)
-        captured.mutations = dict(_mutations(recorder, model))
+        yield arguments
+
+
+def finished(recorder: Recorder, model: torch.nn.Module | None, results: Sequence[Any]) -> CapturedGraph:
+    """What was recorded, ending in these results; to be called while it is recorded still."""
+    outputs = [_output(recorder, leaf) for leaf in results]
+    captured = CapturedGraph(recorder.graph, recorder.state, outputs)
+    captured.mutations = dict(_mutations(recorder, model))
     recorder.graph.output(tuple(o for o in outputs if isinstance(o, torch.fx.Node)))
     needed = [*captured.outputs, *captured.mutations.values()]
     live = set(live_nodes(recorder.graph, [item for item in needed if isinstance(item, torch.fx.Node)]))

@@ -40,12 +40,15 @@ __all__ = [
     "TreeSpec",
     "above_autograd",
     "adaptive_softmax_result",
+    "backward_sequence",
+    "below_autograd",
     "compiling",
     "control_flow_as_called",
     "custom_function_calls",
     "decomposition_of",
     "disabled_torch_function",
     "extremes",
+    "forward_sequence",
     "higher_order",
     "integer_bindings",
     "is_mutable",
@@ -185,6 +188,33 @@ def above_autograd() -> Iterator[None]:
     views = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
     with torch.inference_mode(), torch._C._ExcludeDispatchKeyGuard(views):
         yield
+
+
+@contextlib.contextmanager
+def below_autograd() -> Iterator[None]:
+    """Let autograd see the calls first and dispatch modes what it makes of them, backward passes too.
+
+    Attention and recurrent layers come in their formulas: what fuses them here is no part of a model.
+    """
+    math = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+    mkldnn = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), math:
+            yield
+    finally:
+        torch._C._set_mkldnn_enabled(mkldnn)
+
+
+def forward_sequence() -> int:
+    """The number of the autograd node that was made last, which is that of the call now under way."""
+    return int(torch._C._autograd._get_sequence_nr()) - 1
+
+
+def backward_sequence() -> int | None:
+    """The number of the autograd node that runs backward now; None where none does."""
+    node = torch._C._current_autograd_node()
+    return None if node is None else int(node._sequence_nr())
 
 
 @contextlib.contextmanager

@@ -1,0 +1,150 @@
+"""Recording a training step: forward, then what autograd makes of it, then the update.
+
+The recorder stands below autograd here. It sees the formulas that calls are made of, and while
+`torch.autograd.grad` runs on tensors without memory, the overloads of the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+from exporter.capture.branches import explored
+from exporter.capture.graph import CapturedGraph, Source
+from exporter.capture.handlers import HANDLERS
+from exporter.capture.known import ValueNeeded
+from exporter.capture.randomness import SEEDED
+from exporter.capture.record import finished, recording, state_names
+from exporter.capture.recorder import Recorder
+from exporter.capture.tensors import RecordedTensor, Spec
+from exporter.capture.torch_internals import backward_sequence, below_autograd, forward_sequence
+from exporter.signature import Signature
+
+aten = torch.ops.aten
+SEED = "seed"
+
+# What a step is after its forward: the results by the names that they will have.
+Step = Callable[["TrainingRecorder", Any], Mapping[str, torch.Tensor]]
+
+
+class TrainingRecorder(Recorder):
+    """A recorder below autograd: a node of the backward pass has the user's line of its forward call.
+
+    Attributes:
+        open_state: the names of parameters and buffers whose values are no part of the model.
+    """
+
+    def __init__(self, names: Mapping[int, str], open_state: Collection[str]) -> None:
+        super().__init__(names, HANDLERS | SEEDED | _BELOW_AUTOGRAD)
+        self.open_state = open_state
+        self._lines: dict[int, tuple[Source | None, str]] = {}
+        self._draws = 0
+        self._inputs: dict[str, RecordedTensor] = {}
+
+    def record(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> fx.Node:
+        """Add a node; one of the backward pass goes by the module of its forward call."""
+        sequence = backward_sequence()
+        if sequence is None:
+            node = super().record(target, args, kwargs)
+            self._lines[forward_sequence()] = node.meta["source"], self.scope
+            return node
+        before = self.scope
+        scope = self._lines.get(sequence, (None, ""))[1]
+        self.scope = f"{scope}/backward" if scope else "backward"
+        try:
+            return super().record(target, args, kwargs)
+        finally:
+            self.scope = before
+
+    def source(self) -> Source | None:
+        """The user's line, for the backward pass that of the forward call."""
+        sequence = backward_sequence()
+        return super().source() if sequence is None else self._lines.get(sequence, (None, ""))[0]
+
+    def value_of(self, tensor: RecordedTensor) -> torch.Tensor | None:
+        """The real tensor, where it is small and depends on no input; a trained parameter is one."""
+        node = self.node_of(tensor) if tensor.constant is None else None
+        return None if node is not None and node.target in self.open_state else super().value_of(tensor)
+
+    def input(self, name: str, like: torch.Tensor) -> RecordedTensor:
+        """A further input of the step, with the shape and dtype of a tensor; one for each name."""
+        if name not in self._inputs:
+            spec = Spec(tuple(like.shape), like.stride(), like.dtype)
+            self._inputs[name] = self.placeholder(name, (spec,), like.device)
+        return self._inputs[name]
+
+    def uniform(self, sizes: Sequence[int | torch.SymInt], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        """Numbers of [0, 1) that follow from the seed, others at each call."""
+        seed = self.input(SEED, torch.zeros((), dtype=torch.int64))
+        self._draws += 1
+        drawn = self.call(torch.ops.fx2onnx.uniform.default, (seed, self._draws, list(sizes)), {"device": device})
+        result: torch.Tensor = drawn if dtype == drawn.dtype else self.call(aten.to.dtype, (drawn, dtype), {})
+        return result
+
+
+def record_step(
+    function: Callable[..., Any], model: torch.nn.Module, signature: Signature, step: Step, trained: Collection[str]
+) -> CapturedGraph:  # fmt: skip
+    """Record one step of training.
+
+    Args:
+        function: the forward pass, called with the signature's arguments.
+        model: whose parameters and buffers give names.
+        signature: the inputs and their dynamic dims; it gets the names of the results.
+        step: is called with the recorder and the function's result, with gradients still to be had; returns
+            the results of the graph.
+        trained: the names of the parameters that become inputs.
+
+    Returns:
+        The graph. Behind the placeholders of the signature come those of trained parameters, of buffers that
+        are written, and of what the step asked for.
+    """
+    while True:
+        try:
+            return explored(lambda answers: _recorded(function, model, signature, step, trained, answers))
+        except ValueNeeded as question:
+            signature.fixed_values |= question.inputs
+
+
+def _recorded(
+    function: Callable[..., Any], model: torch.nn.Module, signature: Signature, step: Step,
+    trained: Collection[str], answers: Sequence[bool],
+) -> CapturedGraph:  # fmt: skip
+    buffers = {name for name, _ in model.named_buffers()}
+    recorder = TrainingRecorder(state_names(model), {*trained, *buffers})
+    recorder.answers = answers
+    with below_autograd(), recording(recorder, model, signature, _call) as (args, kwargs):
+        results = step(recorder, function(*args, **kwargs))
+        captured = finished(recorder, model, list(results.values()))
+    opened = {*trained, *captured.mutations}
+    signature.output_names, signature.updated_buffers = list(results), list(captured.mutations)
+    for node in captured.graph.nodes:
+        if node.op == "get_attr" and node.target in opened:
+            node.op = "placeholder"
+            captured.state.pop(str(node.target))
+    return captured
+
+
+def _call(overload: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Through the dispatcher, so that autograd sees it."""
+    return overload(*args, **kwargs)
+
+
+def native_batch_norm(
+    recorder: Recorder, func: Any, input: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None,
+    running_mean: torch.Tensor | None, running_var: torch.Tensor | None, training: bool, momentum: float, eps: float,
+) -> Any:  # fmt: skip
+    """In training it writes to the running statistics, which its schema does not tell."""
+    arguments = (input, weight, bias, running_mean, running_var, training, momentum, eps)
+    if not training or running_mean is None or running_var is None:
+        return recorder.call(func, arguments, {})
+    results = recorder.call(aten._native_batch_norm_legit_functional.default, arguments, {})
+    recorder.assign(running_mean, results[3])
+    recorder.assign(running_var, results[4])
+    return results[:3]
+
+
+_BELOW_AUTOGRAD = {aten.native_batch_norm.default: native_batch_norm}
