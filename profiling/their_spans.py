@@ -53,7 +53,7 @@ def dynamo_spans(spans: Spans, model: Any) -> Iterator[None]:
     import onnx_ir as ir
     import torch.onnx
     from torch.fx.experimental import proxy_tensor
-    from torch.onnx._internal.exporter import _capture_strategies, _core, _onnx_program
+    from torch.onnx._internal.exporter import _capture_strategies, _core, _onnx_program, _registration
 
     with ExitStack() as stack:
         replace = _replacer(stack)
@@ -68,6 +68,8 @@ def dynamo_spans(spans: Spans, model: Any) -> Iterator[None]:
             (onnx, "save", "writing"),
         ):
             replace(owner, name, _as_phase(spans, phase))
+        registry, as_registration = _registration.ONNXRegistry, _as_phase(spans, "registration")
+        replace(registry, "from_torchlib", lambda call: staticmethod(as_registration(call)))
         replace(proxy_tensor, "proxy_call", lambda call: spans.spanned(call, lambda _, func, *__: str(func), "op"))
         replace(torch.fx.Interpreter, "run_node", lambda call: _of_node(spans, call, lambda _, node: node))
         replace(
