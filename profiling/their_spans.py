@@ -150,11 +150,21 @@ def _of_jit_node(spans: Spans, call: Callable[..., Any]) -> Callable[..., Any]:
     """Record a symbolic function's calls by the scope and the kind of the node that they are for."""
 
     def wrapped(graph: Any, block: Any, node: Any, *args: Any, **kwargs: Any) -> Any:
-        scopes = [scope.rpartition("::")[2] for scope in node.scopeName().split("/")]
-        with spans.op(".".join(scopes[1:]), node.kind()):
+        with spans.op(_module_path(node.scopeName()), node.kind()):
             return call(graph, block, node, *args, **kwargs)
 
     return wrapped
+
+
+def _module_path(scope: str) -> str:
+    """`Net::/Sequential::blocks/Linear::blocks.0` -> `blocks.0`: an item repeats the name of its list."""
+    path: list[str] = []
+    for part in scope.split("/")[1:]:
+        name = part.rpartition("::")[2]
+        if path and name.startswith(path[-1] + "."):
+            path.pop()
+        path.append(name)
+    return ".".join(path)
 
 
 def _paths(model: Any) -> Callable[[Any], str]:
