@@ -1,23 +1,29 @@
-"""The command line: `fx2onnx export`, `profile`, `shapes` and `ops`."""
+"""The command line: `fx2onnx export` and `fx2onnx ops`."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
-from exporter.command_line import FactoryArgument, Reported, TracebackOption, console, made_by
-from exporter.errors import MissingRuleError
-from exporter.profile.command import profile
+from exporter.errors import ExportError, InputError, MissingRuleError
 from exporter.shapes_command import shapes
 
 app = typer.Typer(
     name="fx2onnx", help="PyTorch to ONNX.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-app.command("profile")(profile)
-app.command("shapes")(shapes)
+console = Console()
+errors = Console(stderr=True)
+
+FactoryArgument = Annotated[
+    str, typer.Argument(metavar="MODULE:FUNCTION", help="Returns (model, inputs) or (model, inputs, dynamic_shapes).")
+]
+TracebackOption = Annotated[bool, typer.Option("--traceback", help="Show Python's traceback of an error.")]
 
 
 @app.command()
@@ -35,7 +41,7 @@ def export(
     from exporter.pipeline import export as export_model
 
     with Reported(show_traceback):
-        model, inputs, dynamic_shapes = made_by(factory)
+        model, inputs, dynamic_shapes = _made_by(factory)
         with console.status("exporting") as status:
             try:
                 program = export_model(
@@ -76,6 +82,49 @@ def ops(
         table.add_row(*row)
     console.print(table)
     console.print(f"{len(rows)} overloads")
+
+
+app.command()(shapes)
+
+
+class Reported:
+    """Shows an error of ours as one screen of text, and ends with exit code 1."""
+
+    def __init__(self, show_traceback: bool) -> None:
+        self.show_traceback = show_traceback
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, ExportError) and not self.show_traceback:
+            errors.print(f"[bold red]{type(error).__name__}[/]", end=" ")
+            errors.print(str(error), markup=False, highlight=False)
+            raise typer.Exit(1) from None
+
+
+def _made_by(factory: str) -> tuple[Any, Any, Any]:
+    """The model, its inputs and its dynamic dims, from `module:function`.
+
+    Raises:
+        InputError: there is no such function, or it returns something else.
+    """
+    module_name, _, function_name = factory.partition(":")
+    if not function_name:
+        raise InputError(f"{factory}: must be MODULE:FUNCTION", hint="for instance mypackage.models:resnet")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = vars(importlib.import_module(module_name))[function_name]
+    except ModuleNotFoundError as error:
+        raise InputError(f"{factory}: there is no module {error.name!r}") from error
+    except KeyError as error:
+        raise InputError(f"{factory}: {module_name} has no function {function_name!r}") from error
+    made = function()
+    if not isinstance(made, tuple) or len(made) not in (2, 3):
+        raise InputError(
+            f"{factory}: must return (model, inputs) or (model, inputs, dynamic_shapes), got {type(made).__name__}"
+        )
+    return (*made, None) if len(made) == 2 else made
 
 
 def _print_missing(error: MissingRuleError) -> None:

@@ -38,6 +38,7 @@ class DynamicDim:
         return sizes[self.name] if self.formula is None else self.formula.evaluate(sizes)
 
 
+_ORDERED = 3  # the attempt whose samples keep the order of the example's sizes
 _FAR = 64  # the least distance of far sizes from the example's
 
 # Steps from the example's size to the two others, one pair a dim: no two dims share a difference.
@@ -177,13 +178,15 @@ def sample_sizes(
         dims: the dynamic dims of each leaf.
         leaves: the example.
         attempt: 0 takes any sizes; 1 multiples of the power of 2 in the example's size, 2 multiples
-            of the example's size, for models that work at no other.
+            of the example's size, for models that work at no other; 3 takes any sizes, in the order that
+            the example's sizes have, for models that write one tensor into a larger one.
         near: whether the others lie near the example's size, where a model with a longest length works.
             Far ones tell more: rounding to windows or blocks makes near sizes equal.
     """
     free = {dim.name: dim for row in dims for dim in row.values() if dim.formula is None}
     chosen: dict[str, tuple[int, ...]] = {}
-    for index, (name, size) in enumerate(example_sizes(dims, leaves).items()):
+    sizes = list(example_sizes(dims, leaves).items())
+    for index, (name, size) in enumerate(sorted(sizes, key=lambda item: item[1]) if attempt == _ORDERED else sizes):
         if name in free:
             step = _step(size, attempt)
             used = {sample for samples in chosen.values() for sample in samples[1:]}
@@ -191,7 +194,9 @@ def sample_sizes(
             if not near:
                 away = max(size, _FAR) // step
                 first, second = first + away, second + 2 * away
-            if index % 2:  # no ratio of two dims stays: an image that is scaled to a height keeps its width else
+            if (
+                index % 2 and attempt != _ORDERED
+            ):  # no ratio of two dims stays: an image that is scaled to a height keeps its width else
                 first, second = second, first
             chosen[name] = (size, *_others(size, step, free[name], (first, second), used))
     return chosen
@@ -199,8 +204,8 @@ def sample_sizes(
 
 def near_sizes(dims: Dims, leaves: Sequence[Any], attempt: int) -> list[dict[str, int]]:
     """Two choices of sizes for the dims, near the example's; one or two steps away where the step is large."""
-    if attempt == 0:
-        samples = sample_sizes(dims, leaves, near=True)
+    if attempt in (0, _ORDERED):
+        samples = sample_sizes(dims, leaves, attempt, near=True)
         return [{name: sizes[i] for name, sizes in samples.items()} for i in (1, 2)] if samples else []
     free = {dim.name: dim for row in dims for dim in row.values() if dim.formula is None}
     sizes = {name: size for name, size in example_sizes(dims, leaves).items() if name in free}
@@ -214,4 +219,4 @@ def _within(dim: DynamicDim, size: int) -> bool:
 
 def _step(size: int, attempt: int) -> int:
     """What the samples of an attempt are multiples of."""
-    return [1, size & -size or 1, max(size, 1)][attempt]
+    return [1, size & -size or 1, max(size, 1), 1][attempt]

@@ -14,7 +14,7 @@ from aten_lowering import Builder, RuleRegistry
 from aten_lowering.errors import OpsetError
 from exporter.capture import capture_model
 from exporter.capture.custom_functions import has_symbolic
-from exporter.capture.decisions import constraints_of, value_constraints
+from exporter.capture.decisions import constraints_of, size_constraints, value_constraints
 from exporter.capture.graph import CapturedGraph
 from exporter.errors import InputError
 from exporter.lowerings import rules_with
@@ -60,7 +60,8 @@ def export(
             such tuples or dicts is several examples: dims whose sizes differ are dynamic.
         kwargs: keyword arguments, beside positional ones.
         dynamic_shapes: which dims are open, by the names of the arguments: `{"x": {0: "batch"}}`.
-            Equal names mean equal sizes; `torch.export.Dim` works too.
+            Equal names mean equal sizes; `torch.export.Dim` works too.  A dim that the model fixes is an
+            error; given as `Dim.AUTO` or `Dim.DYNAMIC`, it becomes static, with a `FixedDimWarning`.
         input_names: names for the tensors among the inputs, in order.
         output_names: names for the results, in order.
         opset_version: the opset that the model will have, 17 to 24.
@@ -118,9 +119,11 @@ def translate(
     inputs = translator.inputs(signature)
     inputs += translator.further_inputs(captured, len(inputs))
     results = translator.translate(captured, inputs)
-    captured.constraints = constraints_of(
-        captured.decisions, signature.sample_sizes, signature.symbols(), translator.size_of
-    ) + value_constraints(signature.fixed_examples())
+    captured.constraints = [
+        *constraints_of(captured.decisions, signature.sample_sizes, signature.symbols(), translator.size_of),
+        *value_constraints(signature.fixed_examples()),
+        *size_constraints(signature.fixed_dims),
+    ]
     names = signature.result_names
     outputs = name_outputs(op, results[: len(names)], names, inputs)
     current().add_translation(op.root.emitted, op.root.inferences, op.root.inference_seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +39,7 @@ class Signature:
         positional_names: the parameters that the positional arguments go to.
         dims: for each leaf, axis -> the dynamic dim.
         sample_sizes: name of a dynamic dim -> its sizes while recording, the example's first.
+        fixed_dims: name of a dim that became static -> its size, and the line that fixed it, or "".
         fixed_values: the inputs that the model's code takes sizes from, so that the example's values are part of it.
         output_names: a name for each flattened result, once it is known.
         updated_buffers: the buffers whose values after the call are results too.
@@ -75,6 +76,7 @@ class Signature:
         self.dims = with_formulas(_dynamic_dims(self, dynamic_shapes, parameters), self.leaves)
         self._freeze(sizes or {})
         self.sample_sizes: dict[str, tuple[int, ...]] = {}
+        self.fixed_dims: dict[str, tuple[int, str]] = {}
         self.fixed_values: set[str] = set()
         self.output_names: list[str] = []
         self.updated_buffers: list[str] = []
@@ -149,9 +151,20 @@ class Signature:
         leaves = dict(zip(self.input_names, self.leaves, strict=True))
         return {name: leaves[name] for name in sorted(self.fixed_values)}
 
-    def fix(self, names: Collection[str]) -> None:
-        """Make dims static, at the sizes of the example."""
-        self._make_static(set(names))
+    def automatic_groups(self) -> list[list[str]]:
+        """The names of the dims that the user gave no name, those of one size in the example together."""
+        automatic = {dim.name for row in self.dims for dim in row.values() if dim.automatic and dim.formula is None}
+        groups: dict[int, list[str]] = {}
+        for name, size in example_sizes(self.dims, self.leaves).items():
+            if name in automatic:
+                groups.setdefault(size, []).append(name)
+        return list(groups.values())
+
+    def fix(self, sources: Mapping[str, str]) -> None:
+        """Make dims static, at the sizes of the example; `sources` has the line that fixes each, or ""."""
+        sizes = example_sizes(self.dims, self.leaves)
+        self.fixed_dims |= {name: (sizes[name], source) for name, source in sources.items()}
+        self._make_static(set(sources))
         self.choose_samples()
 
     def symbols(self) -> dict[str, Dim]:

@@ -48,6 +48,7 @@ class Translator:
 
     Attributes:
         op: the builder.
+        decisions: what the code of the model, and of decompositions, decided by dynamic sizes.
         origins: ONNX node name -> the captured node that it came from.
     """
 
@@ -97,6 +98,7 @@ class Translator:
             MissingRuleError: some overloads have no rule and no decomposition; it names them all.
             LoweringError: a rule cannot express a call; it names the user's line.
         """
+        self.decisions = captured.decisions
         wanted = [*captured.outputs, *captured.mutations.values()]
         live = live_nodes(captured.graph, [item for item in wanted if isinstance(item, fx.Node)])
         with self._timeline.phase("decomposition") as phase:
@@ -151,6 +153,7 @@ class Translator:
         if not all(self._is_covered(piece, (*above, target)) for piece in live_nodes(pieces.graph, outputs)):
             return False
         self._decomposed[node] = pieces
+        self.decisions += pieces.decisions
         return True
 
     def _run(

@@ -6,7 +6,7 @@ Every front end ends in the recorder (`record.py`), and so in one normal form (`
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +18,7 @@ from exporter.capture.custom_functions import Keeps
 from exporter.capture.decisions import Constraint, constraints_of
 from exporter.capture.dynamo import compiled_function
 from exporter.capture.exported_program import dynamic_shapes_of, example_of, export_program
+from exporter.capture.fixing import fixing_few, warn_fixed
 from exporter.capture.graph import CapturedGraph
 from exporter.capture.record import record
 from exporter.capture.symbolic_trace import TracedCall, traced_module
@@ -87,9 +88,9 @@ def capture_model(
     for front_end in FRONT_ENDS if capture == "auto" else [capture]:
         try:
             return *_capture(front_end, model, args, kwargs, naming, allow_fixed, keeps), rejected
-        except (InputError, ModelError, DataDependentError, DynamicShapeError):
-            raise  # no other front end can know better
         except ExportError as error:
+            if not errors and isinstance(error, (InputError, ModelError, DataDependentError, DynamicShapeError)):
+                raise  # no other front end can know better
             rejected[front_end] = error.problem
             errors.append(error)
     raise errors[0]
@@ -104,9 +105,27 @@ def _capture(
     allow_fixed: bool,
     keeps: Keeps,
 ) -> tuple[CapturedGraph, Signature]:
-    """Record the function of one front end, at samples of the dynamic sizes at which it works."""
+    """Record the function of one front end; dims without a name that the model fixes become static."""
     forward = model.forward if isinstance(model, torch.nn.Module) else model
-    signature = Signature(forward, args, kwargs, **naming)
+
+    def attempt(fixed: Collection[str]) -> tuple[CapturedGraph, Signature]:
+        signature = Signature(forward, args, kwargs, **naming)
+        signature.fix(dict.fromkeys(fixed, ""))
+        captured = _recorded(front_end, model, signature, allow_fixed, keeps)
+        captured.front_end = front_end
+        return captured, signature
+
+    try:
+        captured, signature = attempt(())
+    except CaptureError as error:
+        captured, signature = fixing_few(attempt, Signature(forward, args, kwargs, **naming), error)
+    if not allow_fixed:
+        warn_fixed(signature.fixed_dims.items())
+    return captured, signature
+
+
+def _recorded(front_end: str, model: Any, signature: Signature, allow_fixed: bool, keeps: Keeps) -> CapturedGraph:
+    """The record at samples of the dynamic sizes at which the model works."""
     args, kwargs = signature.unflatten(signature.leaves)
 
     def recorded() -> CapturedGraph:
@@ -117,9 +136,7 @@ def _capture(
             captured.decisions = function.decisions + captured.decisions
         return captured
 
-    captured = record_at_samples(recorded, model, signature, allow_fixed=allow_fixed)
-    captured.front_end = front_end
-    return captured, signature
+    return record_at_samples(recorded, model, signature, allow_fixed=allow_fixed)
 
 
 def record_at_samples(
@@ -140,13 +157,15 @@ def record_at_samples(
             problem = problem or error
             continue
         captured.constraints = constraints_of(captured.decisions, signature.sample_sizes, signature.symbols())
-        fixed = {name for c in captured.constraints if c.fixed for name in c.dims}
-        if fixed and allow_fixed:
-            signature.fix(fixed)
-            return recorded()
-        if fixed:
-            _raise_fixed(next(c for c in captured.constraints if c.fixed))
-        return captured
+        fixed = [constraint for constraint in captured.constraints if constraint.fixed]
+        if not fixed:
+            return captured
+        may_fix = {name for group in signature.automatic_groups() for name in group}
+        for constraint in () if allow_fixed else fixed:
+            if not may_fix.issuperset(constraint.dims):
+                _raise_fixed(constraint)
+        signature.fix({name: constraint.source for constraint in fixed for name in constraint.dims})
+        return recorded()
     assert problem is not None  # the loop ended by an error
     raise _explained(problem, model, signature) from problem
 
@@ -167,7 +186,7 @@ def _sample_choices(signature: Signature) -> Iterator[None]:
         return
     for relate in (lambda: None, lambda: signature.relate(sums=False), lambda: signature.relate(sums=True)):
         relate()
-        for attempt in (0, 1, 2):  # multiples come before sums: a size of 6 is not 2 + 4 because it may be
+        for attempt in (0, 1, 2, 3):  # multiples come before sums: a size of 6 is not 2 + 4 because it may be
             for near in (False, True):
                 signature.choose_samples(attempt, near=near)
                 yield

@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import sys
 import types
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +27,9 @@ from exporter.capture.torch_internals import size_from_node
 from exporter.errors import CaptureError, DataDependentError
 
 aten = torch.ops.aten
+
+_TORCH = str(Path(torch.__file__).parent)
+_PASSING_ON = (torch.__file__, str(Path(__file__).parent))  # `SymBool.__bool__`, and this package
 
 
 class Answers(Frames):
@@ -60,12 +65,17 @@ class Answers(Frames):
 
     # Sizes: what the nodes of SymInts ask.
 
-    def decide(self, node: SizeNode) -> bool:
-        """The example's answer; noted, unless it is the same at every sample by equality."""
+    def decide(self, node: SizeNode, *, in_python: bool = False) -> bool:
+        """The example's answer; noted, unless it is the same at every sample by equality.
+
+        What the user's own Python code, not torch's, decides by a size that depends on values is noted too.
+        """
         if not self._quiet:
             if node.data:
                 settled = answer_for_sizes(node)
                 if settled is not None:
+                    if in_python and _is_asked_by_user():
+                        self.decisions.append(Decision(node, self.source(), fixed=False))
                     return settled
                 self._need_values(node)
                 return self._answer()
@@ -206,3 +216,11 @@ class Answers(Frames):
             real = self.state[str(node.target)]
             return None if real.is_meta else real.detach().reshape(tuple(tensor.shape))
         return None
+
+
+def _is_asked_by_user() -> bool:
+    """Whether the `if` is in code outside torch."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PASSING_ON):
+        frame = frame.f_back
+    return not frame.f_code.co_filename.startswith(_TORCH)

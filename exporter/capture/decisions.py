@@ -84,6 +84,18 @@ def constraints_of(
     return list(found.values())
 
 
+def size_constraints(fixed: Mapping[str, tuple[int, str]]) -> list[Constraint]:
+    """That dims which became static have the example's sizes.
+
+    Args:
+        fixed: name of such a dim -> its size, and the line that fixed it, or "".
+    """
+    return [
+        Constraint(f"{name} == {size}", source or "the model, which works at no other size", fixed=True)
+        for name, (size, source) in fixed.items()
+    ]
+
+
 def value_constraints(examples: Mapping[str, Any]) -> list[Constraint]:
     """That inputs which hold sizes must hold those of the example.
 

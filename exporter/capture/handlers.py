@@ -56,6 +56,12 @@ def size(recorder: Recorder, func: Any, tensor: torch.Tensor, dim: int) -> Any:
     return tensor.shape[dim]
 
 
+@handles(aten.sym_size.default, aten.size.default)
+def sizes(recorder: Recorder, func: Any, tensor: torch.Tensor) -> list[Any]:
+    """All sizes of a tensor, symbolic where they are dynamic."""
+    return list(tensor.shape)
+
+
 @handles(aten.sym_numel.default, aten.numel.default)
 def numel(recorder: Recorder, func: Any, tensor: torch.Tensor) -> Any:
     """The number of elements, symbolic where it is dynamic."""
@@ -70,6 +76,17 @@ def equal(recorder: Recorder, func: Any, first: torch.Tensor, second: torch.Tens
     with recorder:
         same = (first == second).all()
     return recorder.scalar(recorder.tensor(same))
+
+
+@handles(aten.allclose.default)
+def allclose(
+    recorder: Recorder, func: Any, first: torch.Tensor, second: torch.Tensor, rtol: float = 1e-05,
+    atol: float = 1e-08, equal_nan: bool = False,
+) -> Any:  # fmt: skip
+    """`torch.allclose(a, b)`: likewise."""
+    with recorder:
+        close = torch.isclose(first, second, rtol, atol, equal_nan).all()
+    return recorder.scalar(recorder.tensor(close))
 
 
 @handles(aten.lift_fresh.default, aten.lift.default)

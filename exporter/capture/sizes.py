@@ -21,7 +21,7 @@ Number = int | float | bool
 class Questions(Protocol):
     """Who is asked when Python code decides by a size."""
 
-    def decide(self, node: SizeNode) -> bool:
+    def decide(self, node: SizeNode, *, in_python: bool = False) -> bool:
         """The answer to a comparison, after it was noted."""
 
     def fix(self, node: SizeNode) -> Number:
@@ -129,7 +129,7 @@ class SizeNode:
         return float(self.owner.fix(self))
 
     def bool_(self) -> bool:
-        return self.owner.decide(self)
+        return self.owner.decide(self, in_python=True)
 
     def guard_bool(self, file: str, line: int) -> bool:
         return self.owner.decide(self)

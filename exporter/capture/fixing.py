@@ -1,0 +1,67 @@
+"""Dims that a user left to the exporter (`Dim.AUTO`, `Dim.DYNAMIC`) and that the model fixes.
+
+A dim with a name of the user's is never fixed by itself.  One without becomes static where the model works at
+no other size, and the report says so.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Iterable
+
+from exporter.capture.graph import CapturedGraph
+from exporter.errors import CaptureError, DataDependentError
+from exporter.signature import Signature
+
+__all__ = ["FixedDimWarning", "fixing_few", "warn_fixed"]
+
+Capture = tuple[CapturedGraph, Signature]
+_MANY = 12  # so many dims are tried in groups alone
+
+
+class FixedDimWarning(UserWarning):
+    """A dynamic dim without a name became static, because the model works at no other size."""
+
+
+def fixing_few(attempt: Callable[[Collection[str]], Capture], signature: Signature, error: CaptureError) -> Capture:
+    """Capture with as few dims fixed as the model needs, of those without a name of the user's.
+
+    Args:
+        attempt: captures with some dims fixed.
+        signature: the call, no dim fixed yet.
+        error: what came of that.
+
+    Raises:
+        CaptureError: the error, where it does not come from these dims.
+    """
+    groups = signature.automatic_groups()
+    fixed = {name for group in groups for name in group}
+    if not fixed or isinstance(error, DataDependentError):
+        raise error
+    try:
+        best = attempt(fixed)
+    except CaptureError:
+        raise error from None
+    singles = [[name] for group in groups if len(group) > 1 for name in group] if len(fixed) <= _MANY else []
+    for group in [*groups, *singles]:
+        fewer = fixed.difference(group)
+        if len(fewer) == len(fixed):
+            continue
+        try:
+            best, fixed = attempt(fewer), fewer
+        except CaptureError:
+            continue
+    _, found = best
+    found.fixed_dims = {name: (size, error.source) for name, (size, _) in found.fixed_dims.items()}
+    return best
+
+
+def warn_fixed(dims: Iterable[tuple[str, tuple[int, str]]]) -> None:
+    """Warn of dims without a name that became static."""
+    for name, (size, source) in dims:
+        where = f" by {source}" if source else ""
+        warnings.warn(
+            f"dynamic dim {name}: is fixed at {size}{where}; the model works at no other size",
+            FixedDimWarning,
+            stacklevel=2,
+        )
