@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from exporter.errors import ExportError, InputError, MissingRuleError
@@ -42,11 +43,12 @@ def export(
 
     with Reported(show_traceback):
         model, inputs, dynamic_shapes = _made_by(factory)
-        with console.status("exporting") as status:
+        with _Steps() as progress:
             try:
                 program = export_model(
-                    model, inputs, dynamic_shapes=dynamic_shapes, opset_version=opset, capture=capture
-                )
+                    model, inputs, dynamic_shapes=dynamic_shapes, opset_version=opset, capture=capture,
+                    progress=progress.begin,
+                )  # fmt: skip
             except MissingRuleError as error:
                 if not dry_run:
                     raise
@@ -56,13 +58,12 @@ def export(
             if dry_run:
                 console.print(f"every overload of {factory} has a rule; the model would have {nodes} nodes")
                 return
-            status.update("writing")
             path = program.save(output, external_data=external_data)
             console.print(f"{path}: {nodes} nodes, opset {opset}, captured by {program.report.capture}")
             for decision in program.report.decisions:
                 console.print(f"  decided by a dynamic size: {decision}")
             if validate:
-                status.update("validating")
+                progress.begin("validation")
                 report = program.validate()
                 console.print(str(report))
                 report.check()
@@ -101,6 +102,24 @@ class Reported:
             errors.print(f"[bold red]{type(error).__name__}[/]", end=" ")
             errors.print(str(error), markup=False, highlight=False)
             raise typer.Exit(1) from None
+
+
+class _Steps:
+    """Shows which phase is under way and for how long, on a terminal; nothing stays of it."""
+
+    def __enter__(self) -> _Steps:
+        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+        self._progress = Progress(*columns, console=console, transient=True)
+        self._progress.__enter__()
+        self._task = self._progress.add_task("import")
+        return self
+
+    def begin(self, phase: str) -> None:
+        """Show the name of the phase that begins."""
+        self._progress.update(self._task, description=phase)
+
+    def __exit__(self, *error: Any) -> None:
+        self._progress.__exit__(*error)
 
 
 def _made_by(factory: str) -> tuple[Any, Any, Any]:

@@ -50,6 +50,7 @@ def export(
     metadata: str = "none",
     return_buffers: bool = False,
     profile: str | Path | Profile | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Program:
     """Export a model to ONNX, without running it on real data.
 
@@ -78,6 +79,7 @@ def export(
             named `<buffer>.updated`; `program.report.mutated` lists them either way.
         profile: a file that shows where the time goes, saving the program included: `.html` (a flame graph),
             `.speedscope.json` or `.json` (Perfetto, Chrome); or a `Profile`, for several files, samples, memory.
+        progress: is called with the name of each phase as it begins, those of saving included.
 
     Returns:
         The program: `save` it, `validate` it.
@@ -90,7 +92,7 @@ def export(
         raise InputError(f"metadata: must be one of {', '.join(METADATA)}, got {metadata!r}")
     (args, keywords), *others = _calls(example_inputs, kwargs)
     rules = rules_with(lowerings)
-    with timeline(profile, _title(model)) as report, no_garbage_collection():
+    with timeline(profile, _title(model), progress) as report, no_garbage_collection():
         with report.phase("capture") as phase:
             captured, signature, report.rejected = capture_model(
                 model, args, keywords, capture=capture, allow_fixed=allow_fixed, dynamic_shapes=dynamic_shapes,

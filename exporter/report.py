@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -62,17 +62,21 @@ class ExportReport:
 
 
 @contextlib.contextmanager
-def timeline(profile: str | Path | Profile | None = None, title: str = "") -> Iterator[ExportReport]:
+def timeline(
+    profile: str | Path | Profile | None = None, title: str = "", progress: Callable[[str], None] | None = None
+) -> Iterator[ExportReport]:
     """A report whose total is the time of the block.
 
     Args:
         profile: what to record beyond the phases.
         title: what the profile is of.
+        progress: is told the name of each phase as it begins.
     """
     report = ExportReport()
     if profile is not None:
         report.recording = Recording(as_profile(profile), title)
         report.timeline = report.recording.timeline
+    report.timeline.listener = progress
     with report.running("export"):
         yield report
 

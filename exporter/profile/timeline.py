@@ -7,7 +7,7 @@ the block's time goes nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -87,6 +87,8 @@ class Timeline:
         rules: overload -> what its rule cost.
         spans: every single call, where a profile was asked for.
         peaks: measures peak memory, where that was asked for.
+        path: the phases that are open.
+        listener: is told the name of each phase as it begins.
     """
 
     phases: dict[tuple[str, ...], Phase] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class Timeline:
     spans: Spans | None = None
     peaks: Peaks | None = None
     path: tuple[str, ...] = ()
+    listener: Callable[[str], None] | None = None
 
     def phase(self, name: str) -> _Running:
         """Time a block as a phase inside the one that is open."""
@@ -135,6 +138,8 @@ class _Running:
         if phase is None:
             phase = timeline.phases[path] = Phase(path)
         self.phase = phase
+        if timeline.listener is not None:
+            timeline.listener(self._name)
         if timeline.peaks is not None:
             timeline.peaks.enter()
         if timeline.spans is not None:
