@@ -118,6 +118,13 @@ def _floor(op: Builder, a: Any) -> Any:
     return a.floor() if isinstance(a, Quotient) else math.floor(a) if isinstance(a, float) else a
 
 
+def _trunc(op: Builder, a: Any) -> Any:
+    """Towards zero, as a cast to integers goes."""
+    if isinstance(a, Quotient):
+        return a.floor() if at_least(a.numerator, 0) else _size_of_value(op, a.value(op))
+    return _size_of_value(op, a) if isinstance(a, Value) else math.trunc(a) if isinstance(a, float) else a
+
+
 def _ceil(op: Builder, a: Any) -> Any:
     if isinstance(a, Value):
         return _size_of_value(op, op.Ceil(a))
@@ -171,6 +178,17 @@ def _comparison(known: Callable[[Any, Any], bool | None], op_type: str) -> Calla
     return apply
 
 
+def _logic(known: Callable[[Any, Any], bool], op_type: str) -> Callable[..., Any]:
+    """A truth of two truths, each Python's own or a value."""
+
+    def apply(op: Builder, a: Any, b: Any) -> Any:
+        if isinstance(a, bool) and isinstance(b, bool):
+            return known(a, b)
+        return op.emit(op_type, [x if isinstance(x, Value) else op.constant(x) for x in (a, b)], {})
+
+    return apply
+
+
 def _unary(on_number: Callable[[Any], Any], op_type: str) -> Callable[..., Any]:
     def apply(op: Builder, a: Any) -> Any:
         if isinstance(a, (int, float)):
@@ -208,8 +226,11 @@ SIZE_FUNCTIONS: dict[Any, Callable[..., Any]] = {
     operator.le: _comparison(lambda a, b: at_least(b, a), "LessOrEqual"),
     operator.gt: _comparison(lambda a, b: _not(at_least(b, a)), "Greater"),
     operator.lt: _comparison(lambda a, b: _not(at_least(a, b)), "Less"),
+    operator.and_: _logic(operator.and_, "And"),
+    operator.or_: _logic(operator.or_, "Or"),
+    operator.not_: lambda op, a: not a if isinstance(a, bool) else op.Not(a),
     math.floor: _floor,
-    math.trunc: _floor,
+    math.trunc: _trunc,
     math.ceil: _ceil,
     round: _round,
     math.sqrt: _unary(math.sqrt, "Sqrt"),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from exporter import structures
+from exporter.capture.torch_internals import script_parameters
 from exporter.dynamic_dims import (
     Dims,
     DynamicDim,
@@ -226,7 +227,7 @@ def is_value(leaf: Any) -> bool:
 def _parameter_names(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
     """The names of the parameters that positional arguments go to."""
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = script_parameters(function) or list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # a builtin tells nothing
         return [f"input_{i}" for i in range(len(args))]
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

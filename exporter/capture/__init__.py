@@ -22,7 +22,7 @@ from exporter.capture.fixing import fixing_few, warn_fixed
 from exporter.capture.graph import CapturedGraph
 from exporter.capture.record import record
 from exporter.capture.symbolic_trace import TracedCall, traced_module
-from exporter.capture.torch_internals import original_module
+from exporter.capture.torch_internals import is_scripted, original_module
 from exporter.eager import call, untouched_values
 from exporter.errors import CaptureError, DataDependentError, DynamicShapeError, ExportError, InputError, ModelError
 from exporter.signature import Signature
@@ -85,7 +85,8 @@ def capture_model(
     model = original_module(model)
     rejected: dict[str, str] = {}
     errors: list[ExportError] = []
-    for front_end in FRONT_ENDS if capture == "auto" else [capture]:
+    choices = ["record"] if is_scripted(model) else list(FRONT_ENDS)  # Python code is not there for others
+    for front_end in choices if capture == "auto" else [capture]:
         try:
             return *_capture(front_end, model, args, kwargs, naming, allow_fixed, keeps), rejected
         except ExportError as error:

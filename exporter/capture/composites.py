@@ -88,3 +88,63 @@ def falling_vander(
     powers = vander(recorder, func, x, N=N)
     with recorder:
         return powers if increasing else powers.flip(-1)
+
+
+@handles(aten._native_multi_head_attention.default)
+def native_multi_head_attention(
+    recorder: Recorder, func: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, embed_dim: int,
+    num_head: int, qkv_weight: torch.Tensor, qkv_bias: torch.Tensor, proj_weight: torch.Tensor,
+    proj_bias: torch.Tensor, mask: torch.Tensor | None = None, need_weights: bool = True,
+    average_attn_weights: bool = True, mask_type: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """[B, L, E], [B, S, E], [B, S, E] -> [B, L, E] and the weights; what a trace in eval mode has of attention.
+
+    A mask is of [L, S] (type 0), of keys, [B, S] (1), or of [B, heads, L, S] (2); True is left out.
+    """
+    with recorder:
+        projected = [
+            torch.nn.functional.linear(x, weight, bias).unflatten(-1, (num_head, -1)).transpose(1, 2)
+            for x, weight, bias in zip((query, key, value), qkv_weight.chunk(3), qkv_bias.chunk(3), strict=True)
+        ]
+        q, k, v = projected
+        scores = q @ k.transpose(-2, -1) / (embed_dim // num_head) ** 0.5
+        if mask is not None:
+            hidden = mask.bool() if mask_type != 1 else mask.bool()[:, None, None, :]
+            scores = scores.masked_fill(hidden, float("-inf"))
+        weights = scores.softmax(-1)
+        output = torch.nn.functional.linear((weights @ v).transpose(1, 2).flatten(2), proj_weight, proj_bias)
+        if not need_weights:
+            weights = query.new_empty(0)
+        return output, weights.mean(1) if need_weights and average_attn_weights else weights
+
+
+@handles(aten._transformer_encoder_layer_fwd.default)
+def transformer_encoder_layer(
+    recorder: Recorder, func: Any, src: torch.Tensor, embed_dim: int, num_heads: int, qkv_weight: torch.Tensor,
+    qkv_bias: torch.Tensor, proj_weight: torch.Tensor, proj_bias: torch.Tensor, use_gelu: bool, norm_first: bool,
+    eps: float, norm_weight_1: torch.Tensor, norm_bias_1: torch.Tensor, norm_weight_2: torch.Tensor,
+    norm_bias_2: torch.Tensor, ffn_weight_1: torch.Tensor, ffn_bias_1: torch.Tensor, ffn_weight_2: torch.Tensor,
+    ffn_bias_2: torch.Tensor, mask: torch.Tensor | None = None, mask_type: int | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """[B, L, E] -> [B, L, E]; what a trace in eval mode has of a whole layer."""
+    functional = torch.nn.functional
+
+    def attended(x: torch.Tensor) -> torch.Tensor:
+        output, _ = torch.ops.aten._native_multi_head_attention.default(
+            x, x, x, embed_dim, num_heads, qkv_weight, qkv_bias, proj_weight, proj_bias, mask, False, True, mask_type
+        )
+        return output
+
+    def fed(x: torch.Tensor) -> torch.Tensor:
+        inner = functional.linear(x, ffn_weight_1, ffn_bias_1)
+        return functional.linear(functional.gelu(inner) if use_gelu else inner.relu(), ffn_weight_2, ffn_bias_2)
+
+    def normed(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return functional.layer_norm(x, (embed_dim,), weight, bias, eps)
+
+    with recorder:
+        if norm_first:
+            src = src + attended(normed(src, norm_weight_1, norm_bias_1))
+            return src + fed(normed(src, norm_weight_2, norm_bias_2))
+        src = normed(src + attended(src), norm_weight_1, norm_bias_1)
+        return normed(src + fed(src), norm_weight_2, norm_bias_2)

@@ -69,8 +69,7 @@ class Frames:
         while tensor.parent is not None:
             tensor = tensor.parent
         is_state = any(known is tensor for _, known in self._lifted.values())
-        is_given = tensor.node is not None and tensor.node.op == "placeholder"
-        if is_state or is_given or tensor.storage_.serial < self._starts[-1]:
+        if is_state or tensor.storage_.is_given or tensor.storage_.serial < self._starts[-1]:
             raise CaptureError(
                 "a function of torch.cond, while_loop, scan or map writes to a tensor that is not its own",
                 hint="write to a clone() of it, and return what is to be kept",

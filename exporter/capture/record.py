@@ -28,9 +28,11 @@ from exporter.capture.torch_internals import (
     integer_bindings,
     lengths,
     module_calls,
+    script_calls,
     subscripts,
     tensors_of_parts,
 )
+from exporter.capture.torchscript import Script
 from exporter.eager import untouched
 from exporter.profile.timeline import current
 from exporter.profile.watching import watch_recorder
@@ -96,6 +98,7 @@ def recording(
         stack.enter_context(tensors_of_parts(RecordedTensor))
         stack.enter_context(extremes())
         stack.enter_context(open_numbers(recorder))
+        stack.enter_context(script_calls(Script(recorder).call))
         stack.enter_context(replaced_functions())
         arguments = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)

@@ -154,7 +154,9 @@ class Recorder(Answers, DispatchMode):
         """Add an input of the graph."""
         node = self.graph.placeholder(name)
         node.meta["specs"] = (specs,)
-        return self._wrap(specs, device, node)
+        given = self._wrap(specs, device, node)
+        given.storage_.is_given = True
+        return given
 
     def node_of(self, tensor: RecordedTensor) -> fx.Node:
         """The node of the tensor's value now, after all writes."""

@@ -63,14 +63,15 @@ def _same_arguments(first: Any, second: Any) -> bool:
 
 
 class Storage:
-    """What all views of one piece of memory share: how often it was written, and which of all it is."""
+    """What all views of one piece of memory share: how often it was written, which of all it is, and whose."""
 
-    __slots__ = ("serial", "version")
+    __slots__ = ("is_given", "serial", "version")
     _numbers = itertools.count()
 
     def __init__(self) -> None:
         self.version = 0
         self.serial = self.number()
+        self.is_given = False  # to a function, by who calls it
 
     @classmethod
     def number(cls) -> int:

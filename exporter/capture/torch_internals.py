@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -53,6 +54,7 @@ __all__ = [
     "integer_bindings",
     "is_mutable",
     "is_random",
+    "is_scripted",
     "lengths",
     "mark_dynamic",
     "module_calls",
@@ -60,10 +62,13 @@ __all__ = [
     "original_module",
     "outside_modes",
     "overload_of",
+    "parse_schema",
     "replace_tensor",
     "reset_dynamo",
     "same_storage",
     "schema_of",
+    "script_calls",
+    "script_parameters",
     "size_from_node",
     "subscripts",
     "tensors_of_parts",
@@ -86,6 +91,8 @@ class DispatchMode(TorchDispatchMode):
 
 
 adaptive_softmax_result = torch.nn.modules.adaptive._ASMoutput
+parse_schema = torch._C.parse_schema
+_SCRIPTED = (torch._C.ScriptFunction, torch._C.ScriptMethod)
 DynamoError = torch._dynamo.exc.TorchDynamoException
 disabled_torch_function = torch._C._disabled_torch_function_impl
 outside_modes = torch.utils._python_dispatch._disable_current_modes
@@ -388,6 +395,43 @@ def _taking_sizes(original: Callable[..., Any], overload: Any, call: Callable[..
         return original(*args, **kwargs)
 
     return function
+
+
+def is_scripted(model: Any) -> bool:
+    """Whether a model is TorchScript, and not Python."""
+    return isinstance(model, (*_SCRIPTED, torch.jit.ScriptModule))
+
+
+def script_parameters(function: Any) -> list[inspect.Parameter] | None:
+    """The parameters of scripted or traced code, without `self`; None for other functions."""
+    if not isinstance(function, _SCRIPTED):
+        return None
+    schema: Any = function.schema
+    arguments = schema.arguments[isinstance(function, torch._C.ScriptMethod) :]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return [
+        inspect.Parameter(a.name, kind, default=a.default_value if a.has_default_value() else inspect.Parameter.empty)
+        for a in arguments
+    ]
+
+
+@contextlib.contextmanager
+def script_calls(run: Callable[..., Any]) -> Iterator[None]:
+    """Send calls of TorchScript to `run(function, args, kwargs, owner)`, the owner being that of a method."""
+    function, method = _SCRIPTED
+    originals = function.__call__, method.__call__
+
+    def call_function(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return run(self, args, kwargs, None)
+
+    def call_method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return run(self, args, kwargs, torch.jit._recursive.wrap_cpp_module(self.owner))
+
+    function.__call__, method.__call__ = call_function, call_method  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        function.__call__, method.__call__ = originals  # type: ignore[method-assign]
 
 
 @contextlib.contextmanager
