@@ -18,6 +18,7 @@ import onnx
 import typer
 from shape_models import Model, prepare
 from shape_tools import TOOLS, Shapes, attempt, resolved, times
+from shapes_computed import Computed
 
 from shape_inference import Dim
 
@@ -93,7 +94,7 @@ def measure(item: Model, rounds: int, check: bool) -> Result:
     model = item.path.read_bytes()
     proto = onnx.load_from_string(model)
     result = Result(nodes=len(proto.graph.node))
-    actual = [_computed(item.path, proto, feed) for feed in item.feeds()] if check else []
+    actual = _computed(item, proto) if check else []
     _compare(proto, model, actual, result)
     tools = {tool.name: tool for tool in TOOLS if not result.rows[tool.name].failure}
     for name, seconds in times(model, tools, rounds).items():
@@ -142,31 +143,19 @@ def _input_symbols(proto: onnx.ModelProto) -> frozenset[str]:
     return frozenset(dim.dim_param for dim in dims if dim.dim_param)
 
 
-def _computed(path: Path, proto: onnx.ModelProto, feed: dict[str, Any]) -> tuple[dict[str, list[int]], dict[str, int]]:
-    """The shape of every tensor of the graph as onnxruntime computes it, and the sizes of the inputs' dims."""
-    import onnxruntime
-
-    shown = onnx.ModelProto()
-    shown.CopyFrom(proto)
-    del shown.graph.output[:]
-    names = [name for node in shown.graph.node for name in node.output if name]
-    shown.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    with tempfile.NamedTemporaryFile(suffix=".onnx", dir=path.parent) as file:
-        Path(file.name).write_bytes(shown.SerializeToString())
-        session = onnxruntime.InferenceSession(file.name, options, providers=["CPUExecutionProvider"])
-    values = session.run_with_ort_values(
-        names, {name: onnxruntime.OrtValue.ortvalue_from_numpy(array) for name, array in feed.items()}
-    )
-    bindings = {
-        dim.dim_param: feed[value.name].shape[axis]
-        for value in proto.graph.input
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim)
-        if dim.dim_param and value.name in feed
-    }
-    return {name: value.shape() for name, value in zip(names, values, strict=True) if value.is_tensor()}, bindings
+def _computed(item: Model, proto: onnx.ModelProto) -> list[tuple[dict[str, list[int]], dict[str, int]]]:
+    """At each size, the shape of every tensor as onnxruntime computes it, and the sizes of the inputs' dims."""
+    computed = Computed(proto, item.path.parent)
+    found = []
+    for feed in item.feeds():
+        bindings = {
+            dim.dim_param: feed[value.name].shape[axis]
+            for value in proto.graph.input
+            for axis, dim in enumerate(value.type.tensor_type.shape.dim)
+            if dim.dim_param and value.name in feed
+        }
+        found.append((computed.shapes(feed), bindings))
+    return found
 
 
 def measure_backend() -> Result:

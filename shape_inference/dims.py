@@ -372,8 +372,8 @@ def product(dims: Iterable[Size]) -> Size:
         if isinstance(dim, int):
             constant *= dim
         else:
-            result = dim * result
-    return result * constant
+            result = dim if result == 1 else dim * result
+    return result if constant == 1 else result * constant
 
 
 def parse(text: str, symbols: Mapping[str, Size] | None = None) -> Size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import onnx
 import onnx_ir as ir
@@ -20,60 +20,70 @@ class Signature:
     """What a schema demands of a node.
 
     Attributes:
-        kinds: The type of each attribute that the op has, by name; None where the op takes any.
-        required: The attributes that must be given.
+        places: Of each input, the element types that it may have, and whether it must be given; the last
+            is that of all further ones.
         least, most: How many inputs there may be.
-        inputs: The places of the inputs that must be given.
-        dtypes: The element types that each input may have; the last are those of all further ones.
         outputs: How many outputs there may be.
+        kinds: The type of each attribute that the op has, by name.
+        required: The attributes that must be given.
     """
 
-    __slots__ = ("dtypes", "inputs", "kinds", "least", "most", "outputs", "required")
+    __slots__ = ("kinds", "least", "most", "outputs", "places", "required")
 
     def __init__(self, schema: onnx.defs.OpSchema) -> None:
-        formal = onnx.defs.OpSchema.FormalParameterOption
+        single = onnx.defs.OpSchema.FormalParameterOption.Single
+        self.places = tuple([(_allowed(frozenset(item.types)), item.option == single) for item in schema.inputs])
         self.least = schema.min_input
         self.most = schema.max_input
         self.outputs = schema.max_output
-        self.required = tuple([name for name, attribute in schema.attributes.items() if attribute.required])
         self.kinds = {name: _kind(attribute) for name, attribute in schema.attributes.items()}
-        self.inputs = tuple([place for place, item in enumerate(schema.inputs) if item.option == formal.Single])
-        self.dtypes = tuple([_dtypes(item.types) for item in schema.inputs])
+        self.required = tuple([name for name, attribute in schema.attributes.items() if attribute.required])
 
-    def check(self, node: ir.Node, inputs: list[Type | None], attributes: Mapping[str, Any]) -> None:
+    def check(self, node: ir.Node, inputs: list[Type | None], attributes: Mapping[str, Any], outputs: int) -> None:
         """Check a node.
 
         Raises:
             InferenceError: It has too few or too many inputs or outputs, lacks one or an attribute,
                 or has one of a type that the op does not take.
         """
-        count = len(inputs)
-        if not self.least <= count <= self.most:
+        if not self.least <= len(inputs) <= self.most:
             most = f"to {self.most}" if self.most < 2**31 - 1 else "or more"
-            raise InferenceError(label(node), f"the op must have {self.least} {most} inputs", count)
-        for place in self.inputs:
-            if inputs[place] is None:
-                raise InferenceError(label(node), f"input {place} must be given")
-        for place, (given, allowed) in enumerate(zip(inputs, self.dtypes)):  # noqa: B905  # what follows the last repeats it
-            if given.__class__ is TensorType and given.dtype not in allowed:
-                self._refuse(node, place, given)
-        if len(node.outputs) > self.outputs:
-            raise InferenceError(label(node), f"the op must have at most {self.outputs} outputs", len(node.outputs))
+            raise InferenceError(label(node), f"the op must have {self.least} {most} inputs", len(inputs))
+        for given, (allowed, needed) in zip(inputs, self.places):  # noqa: B905  # what follows the last repeats it
+            if given is None:
+                if needed:
+                    self._refuse(node, inputs)
+            elif given.__class__ is TensorType and given.dtype not in allowed:
+                self._refuse(node, inputs)
+        if outputs > self.outputs:
+            raise InferenceError(label(node), f"the op must have at most {self.outputs} outputs", outputs)
+        if attributes or self.required:
+            self._check_attributes(node, attributes)
+
+    def _check_attributes(self, node: ir.Node, attributes: Mapping[str, Any]) -> None:
         for name in self.required:
             if name not in attributes:
                 raise InferenceError(label(node), f"attribute {name} must be given")
+        given, kinds = node.attributes.data, self.kinds
         for name in attributes:
-            kind = self.kinds.get(name)
+            kind = kinds.get(name)
             if kind is None:
                 raise InferenceError(label(node), "its attributes must be of the op", name)
-            attribute = node.attributes[name]
-            if attribute.type != kind:
+            if given[name].type != kind:
                 wanted = ir.AttributeType(kind).name
-                raise InferenceError(label(node), f"attribute {name} must be {wanted}", attribute.type.name)
+                raise InferenceError(label(node), f"attribute {name} must be {wanted}", given[name].type.name)
 
-    def _refuse(self, node: ir.Node, place: int, given: TensorType) -> None:
-        names = ", ".join(dtype.name for dtype in self.dtypes[place] if dtype is not ir.DataType.UNDEFINED)
-        raise InferenceError(label(node), f"input {place} must be of {names or 'no tensor type'}", given.dtype.name)
+    def _refuse(self, node: ir.Node, inputs: list[Type | None]) -> NoReturn:
+        """Say what is wrong with the inputs."""
+        for place, (given, (allowed, needed)) in enumerate(zip(inputs, self.places)):  # noqa: B905  # as above
+            if given is None and needed:
+                raise InferenceError(label(node), f"input {place} must be given")
+            if isinstance(given, TensorType) and given.dtype not in allowed:
+                names = ", ".join(dtype.name for dtype in allowed if dtype is not ir.DataType.UNDEFINED)
+                raise InferenceError(
+                    label(node), f"input {place} must be of {names or 'no tensor type'}", given.dtype.name
+                )
+        raise AssertionError(node)
 
 
 def _kind(attribute: onnx.defs.OpSchema.Attribute) -> int:
@@ -94,10 +104,6 @@ _BY_NAME = {
 @functools.cache
 def _allowed(types: frozenset[str]) -> tuple[ir.DataType, ...]:
     return (*[dtype for name, dtype in _BY_NAME.items() if name in types], ir.DataType.UNDEFINED)
-
-
-def _dtypes(types: set[str]) -> tuple[ir.DataType, ...]:
-    return _allowed(frozenset(types))
 
 
 @functools.cache

@@ -24,6 +24,7 @@ from shape_inference.types import MAX_CONTENT, Content, TensorType, Type
 Types = tuple[Type | None, ...]
 Shape = tuple[Size, ...]
 _INT64 = ir.DataType.INT64
+_SHAPES = (_INT64, ir.DataType.UNDEFINED)
 
 
 @infers("Shape")
@@ -48,14 +49,16 @@ def size(call: Call) -> Types:
 def _wanted(call: Call, index: int) -> tuple[Shape | None, int | None]:
     """The contents of a shape tensor, and how many there are."""
     tensor = call.tensor(index)
-    if tensor.dtype not in (_INT64, ir.DataType.UNDEFINED):
+    if tensor.dtype not in _SHAPES:
         call.fail(f"input {index} must be INT64", tensor.dtype.name)
     if tensor.shape is None:
         return None, None
     if len(tensor.shape) != 1:
         call.fail(f"input {index} must have rank 1", tensor)
     rank = tensor.shape[0]
-    return call.sizes(index), rank if isinstance(rank, int) else None
+    if tensor.content is None:
+        return None, rank if rank.__class__ is int else None
+    return call.sizes(index), len(tensor.content)
 
 
 @infers("Reshape")
@@ -73,18 +76,24 @@ def reshape(call: Call) -> Types:
     result = list(wanted)
     rest: list[int] = []  # where a -1 is, or what may be one
     copied: list[int] = []  # the axes that are taken from x by a 0
+    ones = 0
     for axis, dim in enumerate(wanted):
-        if type(dim) is Dim:
-            if dim.minimum is None or dim.minimum < 0:
+        if dim.__class__ is Dim:
+            low = dim.minimum
+            if low is None or low < 0:
                 rest.append(axis)
+        elif dim > 0:  # type: ignore[operator]  # it is an int
+            continue
         elif dim == -1:
+            ones += 1
             rest.append(axis)
-        elif dim == 0 and not call.attributes.get("allowzero"):
-            copied.append(axis)
-            result[axis] = _copied(call, x, axis, wanted)
-        elif dim < 0:
+        elif dim == 0:
+            if not call.attributes.get("allowzero"):
+                copied.append(axis)
+                result[axis] = _copied(call, x, axis, wanted)
+        else:
             call.fail("shape must have no negative number but -1", _show(wanted))
-    if wanted.count(-1) > 1:
+    if ones > 1:
         call.fail("shape must have at most one -1", _show(wanted))
     if len(rest) == 1:
         result[rest[0]] = _inferred(call, x.shape, result, rest[0], copied)
@@ -118,7 +127,7 @@ def _inferred(call: Call, source: Shape | None, dims: list[Size], rest: int, cop
     for axis, dim in enumerate(dims):
         if axis == rest or axis in copied:
             continue
-        if isinstance(dim, int):
+        if dim.__class__ is int:
             divisor *= dim
             continue
         for place, candidate in enumerate(left):
@@ -126,15 +135,23 @@ def _inferred(call: Call, source: Shape | None, dims: list[Size], rest: int, cop
                 left[place] = None
                 break
         else:
-            others.append(dim)
-    total = product([dim for dim in left if dim is not None])
+            others.append(dim)  # type: ignore[arg-type]  # a Dim
+    number, symbols = 1, []
+    for size in left:
+        if size.__class__ is int:
+            number *= size
+        elif size is not None:
+            symbols.append(size)
+    if not others and divisor and number % divisor == 0:
+        # Nearly all cases, without a polynomial: what is left is one dim, or a multiple of it.
+        number //= divisor
+        return product([*symbols, number]) if number != 1 or len(symbols) != 1 else symbols[0]
+    total = product([*symbols, number])
     by = product(others) * divisor if others else divisor
     if by == 0:
         if same(total, 0) is False:
             call.fail("shape must hold all elements", f"{_show(source)} as {_show(dims)}")
         return 0
-    if by == 1:
-        return total
     if divisible(total, by) is False:
         call.fail("the other dims must divide the elements", f"{_show(source)} as {_show(dims)}")
     return total // by
@@ -142,6 +159,8 @@ def _inferred(call: Call, source: Shape | None, dims: list[Size], rest: int, cop
 
 def _check_count(call: Call, source: Shape, dims: list[Size]) -> None:
     """Fail where the numbers of elements differ by a number; a proof for symbols is not worth its time."""
+    if any(dim is other for dim in dims if dim.__class__ is Dim for other in source):
+        return  # it may be 0, and then there are as many elements whatever the other dims are
     difference = product(source) - product(dims)
     if isinstance(difference, int) and difference:
         call.fail("shape must hold all elements", f"{_show(source)} as {_show(dims)}")
