@@ -10,25 +10,16 @@ from typing import Any
 import onnx_ir as ir
 
 from shape_inference.dims import Dim, Size, parse, same, symbol
-from shape_inference.errors import GivenError, InferenceError
+from shape_inference.errors import InferenceError
+from shape_inference.inputs import Given, Names, input_types
 from shape_inference.ordering import in_order
 from shape_inference.registry import UNKNOWN, Call, NotTyped, Rule, rule_for
 from shape_inference.report import Report, label
 from shape_inference.signatures import Signature, signature_of
-from shape_inference.types import SequenceType, TensorType, Type
+from shape_inference.types import TensorType, Type
 from shape_inference.values import ir_shape, ir_type, shape_from, tensor_type, type_of
 
 __all__ = ["infer"]
-
-Given = Mapping[str, Any]
-
-# Operators whose outputs are as large as their data say.
-_DATA_DEPENDENT = frozenset(
-    {
-        *("Compress", "ImageDecoder", "NonMaxSuppression", "NonZero", "RemovePadding"),
-        *("StringNormalizer", "StringSplit", "Tokenizer", "Unique"),
-    }
-)
 
 # What a rule may raise on a node that no runtime would accept.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -83,14 +74,9 @@ class _Inference:
         self._strict = strict
         self._types: dict[ir.Value, Type] = {}
         self._settled: set[ir.Value] = set()  # constants, whose own types stay
-        self._symbols: dict[str, Dim] = {}
-        self._origins: dict[str, str] = {}
-        self._data_sizes: dict[str, str] = {}
+        self._names = Names()
+        self.fresh = self._names.fresh
         self._errors: list[InferenceError] = []
-        self._made_up: set[str] = set()
-        self._numbers: dict[str, int] = {}
-        self._node: ir.Node | None = None
-        self._path = ""
         self._active: set[object] = set()
         self._cached: dict[object, tuple[Type | None, ...]] = {}
         self._attributes: Mapping[str, ir.Attr] = {}
@@ -100,139 +86,16 @@ class _Inference:
 
     def report(self) -> Report:
         graph = self._model.graph
-        self._inputs(graph)
+        # Before IR version 4 every initializer was an input too; since then such an input is a default.
+        with_defaults = (self._model.ir_version or 4) < 4
+        self._types = input_types(graph, self._given, self._names, with_defaults=with_defaults)
         self._graph(graph)
         for value in graph.outputs:
             self._outcome(value)
         types = {value: given for value, given in self._types.items() if given is not UNKNOWN}
         for value in types.keys() - self._settled:
             _write(value, types[value])
-        return Report(self._errors, types, self._origins, self._data_sizes, graph)
-
-    # -- inputs ----------------------------------------------------------------------------
-
-    def _inputs(self, graph: ir.Graph) -> None:
-        """Type the inputs, and give every dim without a name one that says whose it is."""
-        bound = {name: size for name, size in self._given.items() if isinstance(size, int)}
-        shapes = {value: self._declared(value) for value in graph.inputs}
-        self._check_given(graph, shapes)
-        for dims in shapes.values():
-            for dim in dims or ():
-                if isinstance(dim, str) and dim.isidentifier():
-                    self._symbols.setdefault(dim, symbol(dim))
-                elif type(dim) is Dim:
-                    self._symbols.update({item.value: item for item in dim.symbols()})
-        for value, dims in shapes.items():
-            given = self._given.get(value.name or "")
-            if isinstance(given, (TensorType, SequenceType)):
-                self._types[value] = given
-                continue
-            kind = value.type
-            if type(kind) is not ir.TensorType and value.const_value is None:
-                self._types[value] = type_of(value, self.fresh) or UNKNOWN
-                continue
-            dtype = value.const_value.dtype if value.const_value is not None else kind.dtype  # type: ignore[union-attr]
-            sizes = None
-            if dims is not None:
-                name = value.name or "input"
-                sizes = tuple(self._input_dim(dim, f"{name}_{axis}", bound) for axis, dim in enumerate(dims))
-            # Before IR version 4 every initializer was an input too; since then such an input is a default.
-            constant = value.const_value if (self._model.ir_version or 4) < 4 else None
-            content = None if constant is None else tensor_type(constant).content
-            if content is None and sizes is not None:
-                content = self._input_content(value, dtype, sizes)
-            self._types[value] = TensorType(dtype, sizes, content)
-
-    def _check_given(self, graph: ir.Graph, shapes: Mapping[ir.Value, list[Any] | None]) -> None:
-        """Check that what the caller says is of this model."""
-        if not self._given:
-            return
-        inputs = {value.name: value for value in graph.inputs}
-        names: set[str] = set()
-        for dims in shapes.values():
-            for dim in dims or ():
-                size = parse(dim) if isinstance(dim, str) else dim
-                names |= size.free_symbols() if type(size) is Dim else set()
-        for name, given in self._given.items():
-            value = inputs.get(name)
-            if value is None and name not in names:
-                there_are = ", ".join([*(item or "" for item in inputs), *sorted(names)])
-                raise GivenError(name, "must be an input of the model or a dim of one", f"a model with {there_are}")
-            if value is not None and isinstance(given, int) and name not in names:
-                raise GivenError(name, "must be a shape, as it is an input", given)
-            dims = shapes.get(value) if value is not None else None
-            if value is not None and value.shape is not None and dims is not None and len(dims) != len(value.shape):
-                raise GivenError(name, f"must have {len(value.shape)} dims", len(dims))
-
-    def _declared(self, value: ir.Value) -> list[Any] | None:
-        """The dims of an input: ints, ours, texts or None."""
-        given = self._given.get(value.name or "")
-        if given is not None and not isinstance(given, (int, TensorType, SequenceType)):
-            return list(given)
-        if value.shape is None:
-            return None
-        return [_said(dim) for dim in value.shape]
-
-    def _input_dim(self, dim: Any, name: str, bound: Mapping[str, int]) -> Size:
-        if isinstance(dim, str):
-            if dim in bound:
-                return bound[dim]
-            size: Size = self._symbols.get(dim) or self._formula(dim)
-        elif dim is None:
-            size = symbol(self._name(name))
-        else:
-            size = dim
-        if bound and type(size) is Dim:
-            return size.substitute(bound)
-        return size
-
-    def _formula(self, text: str) -> Size:
-        """An input's dim that is no plain name: a formula if other inputs name all its symbols."""
-        size = parse(text, self._symbols)
-        if isinstance(size, int) or size.free_symbols() <= self._symbols.keys():
-            return size
-        return symbol(text)
-
-    def _input_content(self, value: ir.Value, dtype: ir.DataType, dims: tuple[Size, ...]) -> tuple[Dim, ...] | None:
-        """Names for the elements of a small integer input: sizes may depend on them."""
-        if dtype not in (ir.DataType.INT64, ir.DataType.INT32) or len(dims) > 1:
-            return None
-        count = dims[0] if dims else 1
-        if not isinstance(count, int) or count > 8:
-            return None
-        name = value.name or "input"
-        names = [f"{name}_value_{place}" for place in range(count)] if dims else [name]
-        return tuple([symbol(self._name(item), minimum=None) for item in names])
-
-    def _name(self, wanted: str) -> str:
-        """A name that no symbol has yet."""
-        wanted = "".join(letter if letter.isalnum() else "_" for letter in wanted)
-        name = wanted
-        while name in self._symbols:
-            self._numbers[wanted] = self._numbers.get(wanted, 0) + 1
-            name = f"{wanted}_{self._numbers[wanted]}"
-        self._symbols[name] = symbol(name)
-        return name
-
-    def fresh(self, hint: str) -> Dim:
-        """Make a symbol for a size that no formula describes, and remember whose it is."""
-        number = self._numbers.get(hint, 0)
-        self._numbers[hint] = number + 1
-        name = self._name(f"{hint}_{number}")
-        self._made_up.add(name)
-        self._note(name)
-        return self._symbols[name]
-
-    def _note(self, name: str) -> None:
-        """Remember that a name is for a size that the node at hand makes."""
-        node = self._node
-        by = self._path + (label(node) if node is not None else "input")
-        if node is not None and node.op_type in _DATA_DEPENDENT:
-            self._data_sizes[name] = by
-        else:
-            self._origins[name] = by
-
-    # -- nodes -----------------------------------------------------------------------------
+        return Report(self._errors, types, self._names.origins, self._names.data_sizes, graph)
 
     def _graph(self, nodes: Iterable[ir.Node]) -> None:
         """Type what the nodes make, in an order in which they can run."""
@@ -265,20 +128,20 @@ class _Inference:
                     raise _Unsorted
                 types[value] = self._source(value, node)
                 inputs.append(types[value])
-        self._node = node
+        self._names.node = node
         outputs = node.outputs
         try:
             results = self._results(node, inputs, len(outputs))
         except NotTyped:
             results = ()
         except InferenceError as error:
-            self._fail(InferenceError(self._path + label(node), error.must, error.got))
+            self._fail(InferenceError(self._names.path + label(node), error.must, error.got))
             results = ()
         except _MALFORMED as error:
             what = f"{type(error).__name__}: {error}"
-            self._fail(InferenceError(self._path + label(node), "the node must be valid", what))
+            self._fail(InferenceError(self._names.path + label(node), "the node must be valid", what))
             results = ()
-        self._node = node
+        self._names.node = node
         known = len(results)
         for place, value in enumerate(outputs):
             result = results[place] if place < known else None
@@ -292,7 +155,7 @@ class _Inference:
         if constant is not None and value.shape is not None:
             self._settled.add(value)
         elif constant is None and not value.is_graph_input() and not value.is_initializer():
-            name = self._path + (label(node) if node is not None else "graph")
+            name = self._names.path + (label(node) if node is not None else "graph")
             kind = "input" if node is not None else "output"
             if value.producer() is None:
                 self._fail(InferenceError(name, f"{kind} {value.name!r} must be made by a node, or be an input"))
@@ -351,13 +214,13 @@ class _Inference:
 
     def _body(self, graph: ir.Graph, inputs: Sequence[Type | None], dead: bool) -> tuple[Type | None, ...]:
         """Type a graph attribute for these inputs."""
-        saved = self._node, self._errors, self._strict
+        saved = self._names.node, self._errors, self._strict
         if dead:
             self._errors, self._strict = [], False
         for value, given in zip(graph.inputs, inputs, strict=False):
             self._types[value] = (type_of(value, self.fresh) if given is None else given) or UNKNOWN
         self._graph(graph)
-        self._node, self._errors, self._strict = saved
+        self._names.node, self._errors, self._strict = saved
         return tuple([self._outcome(value) for value in graph.outputs])
 
     def _outcome(self, value: ir.Value) -> Type | None:
@@ -379,13 +242,13 @@ class _Inference:
             return self._cached[key]
         if function.identifier() in self._active:
             raise InferenceError(label(node), "a function must not call itself")
-        saved = self._types, self._attributes, self._opsets, self._plans, self._path
-        made_up = len(self._made_up)
+        saved = self._types, self._attributes, self._opsets, self._plans, self._names.path
+        made_up = len(self._names.made_up)
         self._types = {}
         self._attributes = {**function.attributes, **_as_given(node, self._attributes)}
         self._opsets = {**saved[2], **function.opset_imports}
         self._plans = {}
-        self._path = f"{saved[4]}{label(node)} > "
+        self._names.path = f"{saved[4]}{label(node)} > "
         for place, value in enumerate(function.inputs):
             self._types[value] = (inputs[place] if place < len(inputs) else None) or UNKNOWN
         self._active.add(function.identifier())
@@ -394,8 +257,8 @@ class _Inference:
             results = tuple([self._outcome(value) for value in function.outputs])
         finally:
             self._active.discard(function.identifier())
-            self._types, self._attributes, self._opsets, self._plans, self._path = saved
-        if len(self._made_up) == made_up:
+            self._types, self._attributes, self._opsets, self._plans, self._names.path = saved
+        if len(self._names.made_up) == made_up:
             self._cached[key] = results
         return results
 
@@ -404,7 +267,7 @@ class _Inference:
     def _reconciled(self, value: ir.Value, inferred: Type | None) -> Type | None:
         """Check what the model says about a value, and take from it what is not inferred."""
         if inferred is None:
-            return type_of(value, self.fresh, self._symbols)
+            return type_of(value, self.fresh, self._names.symbols)
         if not isinstance(inferred, TensorType):
             return inferred
         dtype, said = inferred.dtype, value.type
@@ -423,7 +286,7 @@ class _Inference:
         if said is None:
             return dims
         if dims is None:
-            claimed = type_of(value, self.fresh, self._symbols)
+            claimed = type_of(value, self.fresh, self._names.symbols)
             return claimed.shape if isinstance(claimed, TensorType) else None
         if len(said) != len(dims):
             self._contradict(value, f"{said}", f"{inferred}")
@@ -447,22 +310,22 @@ class _Inference:
         return dims if result is None else tuple(result)
 
     def _is_made_up(self, size: Size) -> bool:
-        return type(size) is Dim and not self._made_up.isdisjoint(size.free_symbols())
+        return type(size) is Dim and not self._names.made_up.isdisjoint(size.free_symbols())
 
     def _adopted(self, theirs: ir.SymbolicDim, ours: Size) -> Size | None:
         """The model's own formula, where we have but a made-up name."""
-        if theirs.value is None or theirs.value in self._made_up or not self._is_made_up(ours):
+        if theirs.value is None or theirs.value in self._names.made_up or not self._is_made_up(ours):
             return None
-        size = theirs if type(theirs) is Dim else parse(theirs.value, self._symbols)
+        size = theirs if type(theirs) is Dim else parse(theirs.value, self._names.symbols)
         if type(size) is Dim:
-            for name in size.free_symbols() - self._symbols.keys():
-                self._symbols[name] = symbol(name)
-                self._note(name)
+            for name in size.free_symbols() - self._names.symbols.keys():
+                self._names.symbols[name] = symbol(name)
+                self._names.note(name)
         return size
 
     def _contradict(self, value: ir.Value, said: str, found: str) -> None:
         node = value.producer()
-        name = self._path + (label(node) if node is not None else "input")
+        name = self._names.path + (label(node) if node is not None else "input")
         must = f"output {value.name!r} must be what the model says, {said}"
         self._fail(InferenceError(name, must, found))
 
@@ -470,13 +333,6 @@ class _Inference:
         if self._strict:
             raise error
         self._errors.append(error)
-
-
-def _said(dim: int | ir.SymbolicDim) -> Any:
-    """An int, a dim of ours, a text, or None; some programs write -1 for a size that they do not know."""
-    if isinstance(dim, int):
-        return dim if dim >= 0 else None
-    return dim if type(dim) is Dim else dim.value
 
 
 def _as_given(node: ir.Node, outer: Mapping[str, ir.Attr]) -> dict[str, ir.Attr]:
