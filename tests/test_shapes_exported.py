@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import onnx
 import onnx_ir as ir
 import pytest
 import torch
@@ -21,7 +20,6 @@ from torchvision_without_binary import import_torchvision
 
 from exporter import export, structures
 from shape_inference import Dim, infer
-from shape_inference.dims import parse
 
 Sizes = Mapping[str, int]
 Shapes = dict[str, list[Any]]
@@ -120,17 +118,14 @@ def check(model: Model) -> None:
     torch.manual_seed(0)
     program = export(model.build(), model.inputs(**model.sizes[0]), dynamic_shapes=model.dynamic_shapes)
     written = {value.name or "": list(value.shape or ()) for value in program.model.graph.inputs}
-    proto = ir.to_proto(program.model)
-    shapes = {"as exported": _shapes(proto)}
-    bare = onnx.ModelProto()
-    bare.CopyFrom(proto)
+    bare = ir.to_proto(program.model)
     del bare.graph.value_info[:]
     for output in bare.graph.output:
         output.type.tensor_type.ClearField("shape")
     again = ir.serde.deserialize_model(bare)
     report = infer(again, strict=True)
     assert not report.unresolved
-    shapes["as inferred"] = _shapes(ir.to_proto(again))
+    shapes = {"as exported": _shapes(program.model), "as inferred": _shapes(again)}
     computed = Computed(bare)
     for sizes in model.sizes:
         feed = _feed(program.model, model.inputs(**sizes))
@@ -141,14 +136,14 @@ def check(model: Model) -> None:
             assert not wrong, f"{kind}, at {dict(sizes)}: {wrong[:5]}"
 
 
-def _shapes(model: onnx.ModelProto) -> Shapes:
-    """The dims of every tensor, as they stand in the file."""
-    found: Shapes = {}
-    for info in (*model.graph.value_info, *model.graph.output):
-        if info.type.HasField("tensor_type") and info.type.tensor_type.HasField("shape"):
-            dims = info.type.tensor_type.shape.dim
-            found[info.name] = [parse(dim.dim_param) if dim.dim_param else dim.dim_value for dim in dims]
-    return found
+def _shapes(model: ir.Model) -> Shapes:
+    """The dims of every tensor that a node of the graph makes."""
+    return {
+        value.name or "": list(value.shape)
+        for node in model.graph
+        for value in node.outputs
+        if value.shape is not None and isinstance(value.type, ir.TensorType)
+    }
 
 
 def _feed(model: ir.Model, inputs: Any) -> dict[str, Any]:
