@@ -1,4 +1,4 @@
-"""`torch.cond`, loops and scans as If, Loop and Scan; their functions' graphs become subgraphs."""
+"""Branches, `torch.cond`, loops and scans as If, Loop and Scan; their functions' graphs become subgraphs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import fx
 
 from aten_lowering.builder import Builder, Value, dims
 from aten_lowering.promotion import as_value
-from exporter.capture.graph import CapturedGraph, live_nodes
+from exporter.capture.graph import CapturedGraph, either, live_nodes
 from exporter.capture.torch_internals import higher_order
 from shape_inference import TensorType, Type
 
@@ -33,7 +33,7 @@ def with_inner(nodes: Sequence[fx.Node]) -> list[fx.Node]:
 
 
 def _cond(translator: Translator, node: fx.Node, condition: Any, used: Sequence[Any]) -> Any:
-    """The results of one of two graphs."""
+    """The results of one of two graphs; where they may be of different sizes, these are known when the model runs."""
     run = _runner(translator, node, used)
     then, other = node.meta["graphs"]
     if isinstance(condition, bool):
@@ -42,7 +42,13 @@ def _cond(translator: Translator, node: fx.Node, condition: Any, used: Sequence[
     branches = [op.subgraph(lambda inner, g=graph: run(g, inner, ())) for graph in (then, other)]
     condition = op.reshape(op.cast(condition, _BOOL), [])
     results = op.If(condition, then_branch=branches[0], else_branch=branches[1], _outputs=len(then.outputs))
-    return _sized(op, results, branches[0].outputs)
+    if node.target is not either:
+        return _sized(op, results, branches[0].outputs)
+    found = list(results) if isinstance(results, (tuple, list)) else [results]
+    for result, first, second in zip(found, branches[0].outputs, branches[1].outputs, strict=True):
+        pairs = zip(dims(first), dims(second), strict=True)
+        op.sized(result, [a if a == b else op.fresh("size") for a, b in pairs])
+    return found
 
 
 def _while_loop(translator: Translator, node: fx.Node, carried: Sequence[Value], used: Sequence[Any]) -> Any:
@@ -96,6 +102,7 @@ def _associative_scan(translator: Translator, node: fx.Node, rows: Sequence[Valu
 
 CONTROL_FLOW: dict[Any, Callable[..., Any]] = {
     higher_order("cond"): _cond,
+    either: _cond,
     higher_order("while_loop"): _while_loop,
     higher_order("scan"): _scan,
     higher_order("map_impl"): _map,

@@ -39,13 +39,16 @@ def masked_scatter(op: Builder, self: Value, mask: Value, source: Value) -> Valu
     """[*S], mask, [at least n elements] -> [*S] with the source's next element wherever the mask is true.
 
     The running count of the mask tells which element that is; before the first it is -1, which no
-    one looks at.
+    one looks at, but must be there: a source that may be empty gets a 0 behind it.
     """
     sizes = broadcast_sizes([dims(self), dims(mask)])
     self = op.expand(self, sizes)
     mask = op.expand(boolean(op, mask), sizes)
     count = op.CumSum(op.cast(flat(op, mask), ir.DataType.INT64), 0)
-    taken = op.Gather(flat(op, source), op.Sub(count, 1), axis=0)
+    elements = flat(op, source)
+    if not all(isinstance(size, int) for size in dims(source)):
+        elements = op.Concat(elements, op.constant([0], dtype(source)), axis=0)
+    taken = op.Gather(elements, op.Sub(count, 1), axis=0)
     return choose(op, mask, op.reshape(taken, sizes), self)
 
 

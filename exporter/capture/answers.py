@@ -7,7 +7,7 @@ import math
 import operator
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,10 @@ from exporter.capture.branches import Undecided
 from exporter.capture.data_dependent import answer_for_sizes
 from exporter.capture.folding import FOLD_LIMIT
 from exporter.capture.frames import Frames
-from exporter.capture.graph import Decision, Source, live_nodes
+from exporter.capture.graph import Decision, Fork, Source, live_nodes
 from exporter.capture.inert import is_inert
 from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
+from exporter.capture.numbering import Numbering
 from exporter.capture.sizes import Number, SizeNode
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import size_from_node
@@ -32,6 +33,28 @@ _TORCH = str(Path(torch.__file__).parent)
 _PASSING_ON = (torch.__file__, str(Path(__file__).parent))  # `SymBool.__bool__`, and this package
 
 
+# What is the same on integers of tensors of rank 0 and on sizes.
+INTEGER_ARITHMETIC: dict[Any, Callable[[Any, Any], SizeNode]] = {
+    aten.add.Tensor: lambda a, b: a._apply(operator.add, a, b),
+    aten.sub.Tensor: lambda a, b: a._apply(operator.sub, a, b),
+    aten.rsub.Scalar: lambda a, b: a._apply(operator.sub, b, a),
+    aten.rsub.Tensor: lambda a, b: a._apply(operator.sub, b, a),
+    aten.mul.Tensor: lambda a, b: a._apply(operator.mul, a, b),
+}
+# What stands for integers that nobody knows, each for another: small, as such numbers mostly are.
+_SMALL = [(3, 5, 7), (5, 8, 3), (4, 9, 6), (7, 4, 9), (6, 3, 5), (8, 6, 4), (9, 7, 8), (2, 6, 9)]
+
+
+def _samples(kind: Number, count: int) -> tuple[Number, ...]:
+    """What stands for the next number of a kind that depends on values."""
+    if isinstance(kind, bool):
+        return True, False, True
+    if isinstance(kind, int):
+        turn, place = divmod(count, len(_SMALL))
+        return tuple(number + 10 * turn for number in _SMALL[place])
+    return 0.3, 0.5, 0.7
+
+
 class Answers(Frames):
     """The part of the recorder that sizes and tensors turn to; its attributes are the recorder's."""
 
@@ -39,8 +62,11 @@ class Answers(Frames):
     decisions: list[Decision]
     known_values: dict[fx.Node, tuple[Any, ...] | None]
     answers: Sequence[bool] | None
-    asked: int
+    forks: list[Fork]
+    numbering: Numbering
     examples: dict[str, torch.Tensor]
+    opened: dict[int, SizeNode]
+    sizes: dict[fx.Node, SizeNode]
     _quiet: bool
 
     if TYPE_CHECKING:
@@ -78,7 +104,7 @@ class Answers(Frames):
                         self.decisions.append(Decision(node, self.source(), fixed=False))
                     return settled
                 self._need_values(node)
-                return self._answer()
+                return self._answer(node)
             ordered = node.operation not in (operator.eq, operator.ne)
             if ordered or len(set(node.values)) > 1:
                 frame = self.user_frame()
@@ -86,15 +112,20 @@ class Answers(Frames):
                     self.decisions.append(Decision(node, self.source(), fixed=False))
         return bool(node.values[0])
 
-    def _answer(self) -> bool:
-        """The answer to a decision by values, where one was given."""
+    def _answer(self, node: SizeNode) -> bool:
+        """The answer to a decision by values: one that was given, the same each time that the same is asked."""
         error = self.data_dependent("a condition on a size that depends on values")
         if self.answers is None:
             raise error
-        self.asked += 1
-        if self.asked > len(self.answers):
+        question = self.numbering.of_size(node)
+        known = next((i for i, fork in enumerate(self.forks) if fork.question == question), None)
+        if known is not None:
+            return self.answers[known]
+        if len(self.forks) == len(self.answers):
             raise Undecided(error)
-        return self.answers[self.asked - 1]
+        condition = None if self.is_inside else self.graph_node(node)
+        self.forks.append(Fork(question, condition, len(self.graph.nodes)))
+        return self.answers[len(self.forks) - 1]
 
     def fix(self, node: SizeNode) -> Number:
         """The example's value; noted."""
@@ -142,6 +173,7 @@ class Answers(Frames):
                 with self.at([self.graph_node(operand) for operand in operands if isinstance(operand, SizeNode)]):
                     node.cached = self.record(node.operation, operands, {})
             node.cached.meta["values"] = node.values
+            self.sizes[node.cached] = node
             if node.data:
                 node.cached.meta["data"] = True
         return node.cached
@@ -171,7 +203,7 @@ class Answers(Frames):
         """The error for Python code that needs a value which only a run could tell."""
         return DataDependentError(
             f"{what}: the graph cannot hold a Python decision that depends on a tensor's values",
-            hint="use torch.where for values, or torch.cond(condition, if_true, if_false, operands) for a branch",
+            hint="use torch.where for values, torch.cond for a branch, torch.while_loop for a loop",
             source=str(self.source() or ""),
         )
 
@@ -187,13 +219,41 @@ class Answers(Frames):
         return self.open_number(tensor)
 
     def open_number(self, tensor: RecordedTensor) -> Any:
-        """A symbolic number for what a tensor of one element holds, whatever that may be."""
-        kind = torch.empty((), dtype=tensor.dtype).item()
-        samples: tuple[Number, ...] = (3, 5, 7) if type(kind) is int else (0.3, 0.5, 0.7)
-        if isinstance(kind, bool):
-            samples = (True, False, True)
-        node = self.record(aten._local_scalar_dense.default, (tensor,), {})
-        return size_from_node(SizeNode(self, samples, None, (node, None), data=True))
+        """A symbolic number for what a tensor of one element holds, whatever that may be.
+
+        The same value is the same number, and a sum of integers is the sum of their numbers.
+        """
+        size = self._open_size(self.node_of(tensor))
+        if size is None:
+            node = self.record(aten._local_scalar_dense.default, (tensor,), {})
+            samples = _samples(torch.empty((), dtype=tensor.dtype).item(), len(self.opened))
+            size = SizeNode(self, samples, None, (node, None), data=True)
+        self.opened[self.numbering.of(self.node_of(tensor))] = size
+        return size_from_node(size)
+
+    def _open_size(self, node: fx.Node) -> SizeNode | None:
+        """The number that a node holds, where it was asked for before or is computed from such integers."""
+        known = self.opened.get(self.numbering.of(node))
+        if known is not None or node.target not in INTEGER_ARITHMETIC or node.kwargs:
+            return known
+        (column,) = node.meta["specs"]
+        if column[0].shape or column[0].dtype.is_floating_point or len(node.args) != 2:
+            return None
+        operands = [self._operand(argument) for argument in node.args]
+        size = next((operand for operand in operands if isinstance(operand, SizeNode)), None)
+        if size is None or None in operands:
+            return None
+        first, second = (size.wrap_int(operand) if type(operand) is int else operand for operand in operands)
+        result: SizeNode = INTEGER_ARITHMETIC[node.target](first, second)
+        return result
+
+    def _operand(self, argument: Any) -> SizeNode | int | None:
+        """An operand of arithmetic on tensors of rank 0, as a number."""
+        if not isinstance(argument, fx.Node):
+            return argument if type(argument) is int else None
+        if "values" in argument.meta:
+            return self.sizes.get(argument)
+        return self._open_size(argument)
 
     def _numbers(self, tensor: RecordedTensor) -> Any:
         """The number in a tensor that depends on sizes alone, a symbolic one where the samples disagree."""

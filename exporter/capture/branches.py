@@ -1,8 +1,8 @@
-"""Python decisions that depend on a tensor's values, where only one of the two answers lets the model go on.
+"""Python decisions that depend on a tensor's values: both answers are tried.
 
 `assert lengths.max() <= limit` and `if values.isnan().any(): raise` are checks of the input: a graph
-holds for the inputs that pass.  Each answer is tried; one after which the model's own code raises is
-not the answer.  Where the model goes on after both, the answers must give one and the same graph.
+holds for the inputs that pass.  So an answer after which the model's own code raises is not the answer.
+Where the model goes on after both, the graph goes both ways, by an If.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from pathlib import Path
 import torch
 
 from exporter.capture.graph import CapturedGraph
+from exporter.capture.joining import Apart, joined
 from exporter.errors import DataDependentError
 
 _LIMIT = 6  # decisions that one call may settle
+_WAYS = 16  # that a graph may have: each is recorded, and part of the model
 _TORCH = Path(torch.__file__).parent
 _OWN = (str(_TORCH), str(Path(__file__).parent.parent))
 _CHECKING = (str(_TORCH / "nn"), str(_TORCH / "distributions"))  # what torch has of models: it checks values too
@@ -33,14 +35,14 @@ class Undecided(BaseException):
 
 
 def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequence[bool] = ()) -> CapturedGraph:
-    """The graph of the one way that the model can go.
+    """The graph of all ways that the model can go.
 
     Args:
         record: records the model, given the answers to its first decisions by values.
         answers: those that are settled.
 
     Raises:
-        DataDependentError: the model goes on after both answers, in two ways.
+        DataDependentError: the ways are too many, or do not return the same kinds of results.
     """
     try:
         return record(answers)
@@ -53,16 +55,26 @@ def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequenc
         try:
             outcomes.append(explored(record, [*answers, answer]))
         except DataDependentError as problem:
-            raise error from problem  # two open decisions are one too many
+            raise error from problem  # a later one that is one too many
         except Exception as problem:
             if not is_raised_by_user(problem):
                 outcomes.append(problem)
     graphs = [outcome for outcome in outcomes if isinstance(outcome, CapturedGraph)]
     if len(outcomes) == 1 and not graphs and isinstance(outcomes[0], Exception):
         raise outcomes[0]
-    if len(outcomes) != 1 and not (len(graphs) == 2 and _are_same(*graphs)):
+    if len(outcomes) == 1:
+        return graphs[0]
+    if len(graphs) != 2:
+        raise error from next((outcome for outcome in outcomes if isinstance(outcome, Exception)), None)
+    then, other = graphs
+    if _are_same(then, other):
+        return then
+    if then.ways + other.ways > _WAYS:
         raise error
-    return graphs[0]
+    try:
+        return joined(then, other, len(answers))
+    except Apart as reason:
+        raise DataDependentError(f"a decision by values: {reason}", hint=error.hint, source=error.source) from None
 
 
 def is_raised_by_user(error: Exception) -> bool:

@@ -137,8 +137,11 @@ def answer_for_sizes(node: SizeNode) -> bool | None:
 
     Sizes that are equal at all samples are equal.  Against 0 and 1, a size that depends on values counts
     as neither, as in torch.export: code that treats them apart does so for speed, or where nothing is left
-    to do, and what holds for many holds for them.
+    to do, and what holds for many holds for them.  A question about strides is torch's own, and decides
+    nothing that a graph holds.
     """
+    if _is_of_strides(node):
+        return bool(node.values[0])
     if node.operation not in _COMPARISONS or len(set(node.values)) > 1:
         return None
     first, second = node.operands
@@ -149,6 +152,15 @@ def answer_for_sizes(node: SizeNode) -> bool | None:
 
 
 _COMPARISONS = {operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge}
+
+
+def _is_of_strides(node: Any) -> bool:
+    """Whether a stride of a tensor takes part in a number."""
+    if not isinstance(node, SizeNode) or node.is_literal:
+        return False
+    if node.operation is None:
+        return node.operands[1] is not None and node.operands[1] < 0
+    return any(map(_is_of_strides, node.operands))
 
 
 def _is_of_sizes(node: Any) -> bool:
@@ -167,9 +179,10 @@ def sample_counts(recorder: Recorder, mask: RecordedTensor) -> tuple[int, ...]:
 
 def counts_of(recorder: Recorder, node: fx.Node) -> tuple[int, ...]:
     """What stands at each sample for the number of elements that a node's values decide."""
-    known = recorder.counts.get(node)
+    number = recorder.numbering.of(node)
+    known = recorder.counts.get(number)
     if known is None:
-        known = recorder.counts[node] = _PRIMES[len(recorder.counts) % len(_PRIMES)]
+        known = recorder.counts[number] = _PRIMES[len(recorder.counts) % len(_PRIMES)]
     return known
 
 
@@ -216,6 +229,32 @@ def slice_outcomes(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
             length = counts_of(recorder, node)[sample]
         outcomes.append(outcome_of(stretched(meta, dim, length), [meta]))
     return outcomes
+
+
+def is_whole(recorder: Recorder, func: Any, args: Sequence[Any]) -> bool:
+    """Whether this is a `cat` of as many parts, of the same sizes, as a tensor was split into by its values."""
+    if func is not aten.cat.default or not recorder.wholes or len({tensor.ndim for tensor in args[0]}) > 1:
+        return False
+    return _lengths(args) in recorder.wholes
+
+
+def whole_outcomes(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
+    """Together the parts are as long as what was split, whatever each of them is."""
+    tensors, dim = args[0], args[1] if len(args) > 1 else 0
+    whole = recorder.wholes[_lengths(args)]
+    outcomes = []
+    for sample in range(3):
+        metas = [_spec(tensor, sample).meta() for tensor in tensors]
+        lengths = [whole[sample], *(0 for _ in tensors[1:])]
+        parts = [stretched(meta, dim, length) for meta, length in zip(metas, lengths, strict=True)]
+        outcomes.append(outcome_of(torch.cat(parts, dim), metas))
+    return outcomes
+
+
+def _lengths(args: Sequence[Any]) -> tuple[tuple[int, ...], ...]:
+    """The sizes at each sample of the dim along which tensors are put together."""
+    dim = args[1] if len(args) > 1 else 0
+    return tuple(tuple(_spec(tensor, sample).shape[dim] for sample in range(3)) for tensor in args[0])
 
 
 def _bound(bound: Any, sample: int, default: int, size: int) -> int:

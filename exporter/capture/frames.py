@@ -33,6 +33,11 @@ class Frames:
         """The graph of the model itself."""
         return self._around[0] if self._around else self.graph
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether the function of a branch or a loop is being recorded."""
+        return bool(self._around)
+
     @contextlib.contextmanager
     def frame(self) -> Iterator[fx.Graph]:
         """Record into a new graph, inside of the one that is open."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import fx
@@ -50,6 +50,21 @@ class Decision:
         return not self.parts or len(needed) > 1 or self.parts[-1] in live
 
 
+@dataclass(frozen=True)
+class Fork:
+    """Where Python code decided by values, and was given one of two answers.
+
+    Attributes:
+        question: what was asked: equal where the same is asked again.
+        condition: the node of the truth; None inside of a graph within the graph.
+        place: how many nodes the graph had then.
+    """
+
+    question: Any
+    condition: fx.Node | None
+    place: int
+
+
 @dataclass
 class CapturedGraph:
     """A graph of ATen overloads: functional, with no strides, and at the level they were called.
@@ -68,6 +83,9 @@ class CapturedGraph:
         outputs: the flattened results: graph nodes, or Python constants.
         front_end: how it was captured.
         is_sequence: whether the result was a tuple or list, where it is not flattened.
+        forks: the decisions by values on the way that was recorded.
+        result_names: the paths of the outputs in the structure that was returned.
+        ways: how many ways through the model it has.
     """
 
     graph: fx.Graph
@@ -78,6 +96,19 @@ class CapturedGraph:
     constraints: list[Constraint] = field(default_factory=list)
     front_end: str = "record"
     is_sequence: bool = False
+    forks: list[Fork] = field(default_factory=list)
+    result_names: list[str] = field(default_factory=list)
+    ways: int = 1
+
+
+def either(condition: bool, used: Sequence[Any]) -> NoReturn:
+    """The target of the node that goes one of two ways; its meta has them, in `graphs`, as a condition's has.
+
+    Args:
+        condition: which.
+        used: what the graphs use of the graphs around them.
+    """
+    raise TypeError("a captured graph is translated, not run")
 
 
 def live_nodes(graph: fx.Graph, outputs: Sequence[fx.Node]) -> list[fx.Node]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from exporter.capture.packed import first_batch_size
-from exporter.capture.parts import TAKES_APART, put_together, split_by_tensor, take_apart
+from exporter.capture.parts import TAKES_APART, put_together, split_by_sizes, split_by_tensor, take_apart
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor, offset_of
 from exporter.errors import CaptureError
@@ -18,6 +18,7 @@ aten = torch.ops.aten
 
 HANDLERS: dict[Any, Callable[..., Any]] = dict.fromkeys(TAKES_APART, take_apart)
 HANDLERS |= dict.fromkeys((aten.cat.default, aten.stack.default), put_together)
+HANDLERS |= dict.fromkeys((aten.split_with_sizes.default, aten.split.sizes), split_by_sizes)
 HANDLERS[aten.tensor_split.tensor_indices_or_sections] = split_by_tensor
 
 

@@ -51,6 +51,19 @@ def take_apart(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
     return parts
 
 
+def split_by_sizes(recorder: Recorder, func: Any, tensor: torch.Tensor, sizes: Any, dim: int = 0) -> Any:
+    """`split` by a list of sizes that depend on values: together they are the whole, whatever each is."""
+    if not any(isinstance(size, torch.SymInt) and size.node.data for size in sizes):
+        return recorder.call(func, (tensor, sizes, dim), {})
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(recorder.call(aten.slice.Tensor, (tensor, dim, start, start + size), {}))
+        start = start + size
+    lengths = tuple(_values(part.shape[dim]) for part in parts)
+    recorder.wholes[lengths] = _values(tensor.shape[dim])
+    return parts
+
+
 def put_together(recorder: Recorder, func: Any, tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
     """`stack(list(x))` along a dynamic dim is `x` itself, and `cat(list(x))` is `x` with its first two dims as one."""
     whole = _taken_apart(recorder, tensors) if dim == 0 else None

@@ -30,6 +30,7 @@ from exporter.capture.torch_internals import (
     module_calls,
     script_calls,
     subscripts,
+    tensors_as_sizes,
     tensors_of_parts,
 )
 from exporter.capture.torchscript import Script
@@ -70,7 +71,9 @@ def _recorded(
     functions = custom_function_calls(whole_functions(recorder, keeps))
     with functions, above_autograd(), recording(recorder, model, signature, recorder.call) as (args, kwargs):
         result = function(*args, **kwargs)
-        return finished(recorder, model, signature.flatten_result(result))
+        captured = finished(recorder, model, signature.flatten_result(result))
+        captured.forks, captured.result_names = recorder.forks, signature.output_names
+        return captured
 
 
 @contextmanager
@@ -96,6 +99,7 @@ def recording(
         stack.enter_context(control_flow_as_called())
         stack.enter_context(lengths())
         stack.enter_context(tensors_of_parts(RecordedTensor))
+        stack.enter_context(tensors_as_sizes(RecordedTensor))
         stack.enter_context(extremes())
         stack.enter_context(open_numbers(recorder))
         stack.enter_context(script_calls(Script(recorder).call))

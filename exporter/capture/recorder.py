@@ -22,17 +22,28 @@ from exporter.capture.data_dependent import (
     has_mask,
     is_open_slice,
     is_unbacked,
+    is_whole,
     masked_index_outcomes,
     slice_outcomes,
     unbacked_outcomes,
+    whole_outcomes,
 )
 from exporter.capture.folding import folded
-from exporter.capture.graph import Decision, Source
+from exporter.capture.graph import Decision, Fork, Source
 from exporter.capture.kernels import Kernels, Outcome, fill
 from exporter.capture.mutation import functional, write_back, written_arguments
+from exporter.capture.numbering import Numbering
 from exporter.capture.packed import PACKED_OUTCOMES
 from exporter.capture.sizes import SizeNode
-from exporter.capture.tensors import RecordedTensor, Spec, ViewStep, same_sizes, same_step
+from exporter.capture.tensors import (
+    RecordedTensor,
+    Spec,
+    ViewStep,
+    same_layout,
+    same_sizes,
+    same_step,
+    same_values,
+)
 from exporter.capture.torch_internals import (
     DispatchMode,
     is_mutable,
@@ -68,11 +79,15 @@ class Recorder(Answers, DispatchMode):
         decisions: what Python code decided by dynamic sizes.
         scope: the path of the module that is running.
         named: the samples of each dim that the user named.
-        counts: a mask's node -> how many elements it is taken to choose, at each sample.
+        counts: number of a mask's value -> how many elements it is taken to choose, at each sample.
+        numbering: which nodes hold the same value.
         known_values: what nodes hold that depend on sizes alone, where it was asked for.
         answers: to the decisions by values that the code comes to, in order; None where none can be given.
-        asked: how many it came to.
+        forks: where it came to them.
         examples: a placeholder's name -> the example, where its values may be told if they are sizes.
+        opened: number of a value -> the symbolic number that stands for it.
+        sizes: node of the graph -> the size that it computes.
+        wholes: the sizes of the parts that a tensor was split into by values -> the size of the whole.
         batches: the node of a packed sequence's batch sizes -> the first of them, a size.
     """
 
@@ -96,11 +111,15 @@ class Recorder(Answers, DispatchMode):
         self._quiet = False
         self._is_user: dict[types.CodeType, bool] = {}
         self.named: set[tuple[int, ...]] = set()
-        self.counts: dict[fx.Node, tuple[int, ...]] = {}
+        self.counts: dict[int, tuple[int, ...]] = {}
+        self.numbering = Numbering()
+        self.forks: list[Fork] = []
         self.known_values: dict[fx.Node, tuple[Any, ...] | None] = {}
         self.answers: Sequence[bool] | None = None
-        self.asked = 0
         self.examples: dict[str, torch.Tensor] = {}
+        self.opened: dict[int, SizeNode] = {}
+        self.sizes: dict[fx.Node, SizeNode] = {}
+        self.wholes: dict[tuple[tuple[int, ...], ...], tuple[int, ...]] = {}
         self.batches: dict[fx.Node, int | torch.SymInt] = {}
 
     # What torch calls.
@@ -130,6 +149,8 @@ class Recorder(Answers, DispatchMode):
             outcomes = PACKED_OUTCOMES[func](self, args)
         elif has_mask(func, args):
             outcomes = masked_index_outcomes(self, func, args)
+        elif is_whole(self, func, args):
+            outcomes = whole_outcomes(self, args)
         elif is_open_slice(func, sizes):
             outcomes = slice_outcomes(self, args)
         else:
@@ -395,10 +416,10 @@ class Recorder(Answers, DispatchMode):
         """The result of a call that changes no value: the argument's node under a new tensor."""
         if alias is not None:
             source = tensors[alias]
-            if func in _NOT_IDENTITY or not _same_layout(source.specs, column):
+            if func in _NOT_IDENTITY or not same_layout(source.specs, column):
                 return None
             return self._wrap(column, source.device, self.node_of(source), source, None)
-        if func in _COPIES and tensors and _same_values(tensors[0].specs, column):
+        if func in _COPIES and tensors and same_values(tensors[0].specs, column):
             copy = self._wrap(column, tensors[0].device, self.node_of(tensors[0]))
             return copy
         return None
@@ -475,21 +496,6 @@ def _merged(specs: Sequence[Spec]) -> tuple[Spec, ...]:
     """One spec where all samples agree."""
     first = specs[0]
     return (first,) if all(spec == first for spec in specs) else tuple(specs)
-
-
-def _same_layout(source: tuple[Spec, ...], result: tuple[Spec, ...]) -> bool:
-    """Whether a view changes nothing: a square matrix has the sizes of its transpose, not the strides."""
-    return _same_values(source, result) and all(
-        step == other or size == 1
-        for a, b in zip(source, result, strict=True)
-        for size, step, other in zip(a.shape, a.stride, b.stride, strict=True)
-    )
-
-
-def _same_values(source: tuple[Spec, ...], result: tuple[Spec, ...]) -> bool:
-    return len(source) == len(result) and all(
-        a.shape == b.shape and a.dtype == b.dtype for a, b in zip(source, result, strict=True)
-    )
 
 
 def _device_of(tensors: Sequence[RecordedTensor]) -> torch.device:

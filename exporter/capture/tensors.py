@@ -169,6 +169,27 @@ def same_sizes(first: RecordedTensor, second: RecordedTensor) -> bool:
     return all(a.shape == b.shape for a, b in zip(first.specs, second.specs, strict=True))
 
 
+def same_layout(source: tuple[Spec, ...], result: tuple[Spec, ...]) -> bool:
+    """Whether a view changes nothing: a square matrix has the sizes of its transpose, not the strides."""
+    return same_values(source, result) and all(
+        step == other or size == 1
+        for a, b in _pairs(source, result)
+        for size, step, other in zip(a.shape, a.stride, b.stride, strict=True)
+    )
+
+
+def same_values(source: tuple[Spec, ...], result: tuple[Spec, ...]) -> bool:
+    """Whether two tensors have one shape and dtype at every sample."""
+    return all(a.shape == b.shape and a.dtype == b.dtype for a, b in _pairs(source, result))
+
+
+def _pairs(source: tuple[Spec, ...], result: tuple[Spec, ...]) -> list[tuple[Spec, Spec]]:
+    """The specs of two tensors at each sample; where strides alone are dynamic, one may have one for all."""
+    if len(source) == len(result):
+        return list(zip(source, result, strict=True))
+    return [(source[i % len(source)], result[i % len(result)]) for i in range(max(len(source), len(result)))]
+
+
 def offset_of(tensor: RecordedTensor) -> int:
     """Where a view begins in the memory that it looks at.
 

@@ -379,6 +379,37 @@ def integer_bindings(call: Callable[..., Any]) -> Iterator[None]:
                 setattr(owner, name, original)
 
 
+# Methods that take sizes as `x.view(a, b)` or `x.view((a, b))`; beside a symbolic one, no tensor may stand there.
+_SHAPE_METHODS = ("view", "reshape", "expand", "repeat", "new_zeros", "new_ones", "new_empty", "new_full")
+
+
+@contextlib.contextmanager
+def tensors_as_sizes(kind: type[torch.Tensor]) -> Iterator[None]:
+    """Let tensors of a class be sizes, as `torch.div(x.size(1), 2, rounding_mode="floor")` is one."""
+    originals = {name: getattr(torch.Tensor, name) for name in _SHAPE_METHODS}
+
+    def plain(argument: Any) -> Any:
+        if isinstance(argument, (tuple, list)):
+            return [plain(item) for item in argument]
+        return argument.item() if isinstance(argument, kind) and not argument.ndim else argument
+
+    def taking(original: Callable[..., Any], name: str) -> Callable[..., Any]:
+        count = 1 if name == "new_full" else None
+
+        def method(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            return original(self, *map(plain, args[:count]), *(args[count:] if count else ()), **kwargs)
+
+        return method
+
+    for name, original in originals.items():
+        setattr(torch.Tensor, name, taking(original, name))
+    try:
+        yield
+    finally:
+        for name in originals:
+            delattr(torch.Tensor, name)
+
+
 def _taking_sizes(original: Callable[..., Any], overload: Any, call: Callable[..., Any]) -> Callable[..., Any]:
     kinds = {argument.name: argument.type for argument in overload._schema.arguments}
 

@@ -1,0 +1,126 @@
+"""Python code that decides by values: checks hold one answer, branches are an If, and both its sides are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from exporter import export
+from exporter.errors import DataDependentError
+
+X = torch.arange(8, dtype=torch.float32).reshape(2, 4) - 3
+
+
+def _plain(x: torch.Tensor) -> torch.Tensor:
+    return x + 1 if x.sum() > 0 else x * 2
+
+
+def _asked_again(x: torch.Tensor) -> torch.Tensor:
+    for _ in range(3):
+        x = x * 2 if x[0, 0].item() >= 0 else x - 1
+    positive = x.sum().item() > 0
+    for _ in range(4):
+        x = x + 1 if positive else x.relu()
+    return x
+
+
+def _sizes_differ(x: torch.Tensor) -> dict[str, torch.Tensor]:
+    y = x[:1] if x.mean() > 0 else x
+    return {"y": y, "x": x}
+
+
+def _written(x: torch.Tensor) -> torch.Tensor:
+    total = x.clone()
+    if (x > 3).any():
+        total[0] = 7.0
+    return total.cumsum(0)
+
+
+def _two(x: torch.Tensor) -> torch.Tensor:
+    if x.max() > 3:
+        x = x.flip(1)
+        if x[0, 0] > 0:
+            return x + 10
+    if x.min() < -3:
+        x = x.abs()
+    return x
+
+
+def _first(x: torch.Tensor) -> torch.Tensor:
+    count = (x > 0).sum().item()
+    return x.flatten()[:count] if count > 3 else x.flatten()[:2]
+
+
+MODELS: list[Callable[..., Any]] = [_plain, _asked_again, _sizes_differ, _written, _two, _first]
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__.strip("_"))
+def test_both_ways_are_right(model: Callable[..., Any], dynamic: bool) -> None:
+    program = export(model, (X,), dynamic_shapes={"x": {0: "batch"}} if dynamic else None)
+    assert "If" in {node.op_type for node in program.model.graph}
+    inputs = [(X,), (-X,), (X + 8,), (X - 8,), (X * 0,)]
+    if dynamic:
+        inputs += [(torch.cat([X, X - 5]),), (-X[:1],)]
+    program.validate(inputs=inputs).check()
+
+
+class _Counting(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.sum() > 0:
+            self.seen += x[0]
+        return x + self.seen
+
+
+def test_a_buffer_that_one_way_writes() -> None:
+    program = export(_Counting(), (X,))
+    program.validate(inputs=[(X,), (-X,)]).check()
+
+
+def test_ways_that_return_other_ranks() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return x.flatten() if x.sum() > 0 else x
+
+    with pytest.raises(DataDependentError) as caught:
+        export(model, (X,))
+    assert "must return the same kinds of results after both answers, got float32[8] and float32[2, 4]" in str(
+        caught.value
+    )
+    assert "test_export_branches.py" in str(caught.value)
+
+
+def test_too_many_ways() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        while x.sum() < 100:
+            x = x * 2
+        return x
+
+    with pytest.raises(DataDependentError, match=r"torch\.while_loop"):
+        export(model, (X,))
+
+
+def test_the_same_mask_made_twice() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        y = x.clone()
+        y[~(x > 0)] += x[~(x > 0)] * 2
+        return y
+
+    program = export(model, (X,))
+    program.validate(inputs=[(X + 8,), (X - 8,)]).check()
+
+
+def test_split_by_values_and_joined_again() -> None:
+    def model(x: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
+        counts = torch.nn.functional.one_hot(kind, 4).sum(0)
+        parts = x.split(counts.tolist())
+        return x + torch.cat([part * (i + 1) for i, part in enumerate(parts)])
+
+    program = export(model, (torch.randn(6, 2), torch.tensor([0, 0, 1, 1, 2, 3])))
+    program.validate(inputs=[(torch.randn(6, 2), torch.tensor([1, 1, 1, 3, 3, 3]))]).check()
