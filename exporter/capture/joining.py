@@ -114,7 +114,7 @@ def _common(first: Any, second: Any) -> Specs:
 
 def _kind(result: Any) -> str:
     """A result in words: float32[2, 4], or a number."""
-    columns = result.meta.get("specs", ()) if isinstance(result, fx.Node) else ()
+    columns: Any = result.meta.get("specs", ()) if isinstance(result, fx.Node) else ()
     if len(columns) != 1:
         return "a size" if isinstance(result, fx.Node) else repr(result)
     spec = columns[0][0]

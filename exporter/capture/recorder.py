@@ -39,6 +39,7 @@ from exporter.capture.tensors import (
     RecordedTensor,
     Spec,
     ViewStep,
+    merged,
     same_layout,
     same_sizes,
     same_step,
@@ -384,7 +385,7 @@ class Recorder(Answers, DispatchMode):
                 hint="export with that dim static",
                 source=str(self.source() or ""),
             )
-        columns = [_merged([outcome.specs[i] for outcome in outcomes]) for i in range(len(specs))]
+        columns = [merged([outcome.specs[i] for outcome in outcomes]) for i in range(len(specs))]
         if len(columns) == 1 and (same := self._unchanged(func, tensors, columns[0], aliases[0])) is not None:
             return fill(template, [same])
         device = kwargs.get("device") or next((a for a in args if type(a) is torch.device), None)
@@ -490,12 +491,6 @@ def _at(argument: Any, sample: int) -> Any:
     if kind is SizeNode:
         return argument.values[sample]
     return argument
-
-
-def _merged(specs: Sequence[Spec]) -> tuple[Spec, ...]:
-    """One spec where all samples agree."""
-    first = specs[0]
-    return (first,) if all(spec == first for spec in specs) else tuple(specs)
 
 
 def _device_of(tensors: Sequence[RecordedTensor]) -> torch.device:

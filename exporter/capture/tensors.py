@@ -169,6 +169,12 @@ def same_sizes(first: RecordedTensor, second: RecordedTensor) -> bool:
     return all(a.shape == b.shape for a, b in zip(first.specs, second.specs, strict=True))
 
 
+def merged(specs: Sequence[Spec]) -> tuple[Spec, ...]:
+    """One spec where all samples agree."""
+    first = specs[0]
+    return (first,) if all(spec == first for spec in specs) else tuple(specs)
+
+
 def same_layout(source: tuple[Spec, ...], result: tuple[Spec, ...]) -> bool:
     """Whether a view changes nothing: a square matrix has the sizes of its transpose, not the strides."""
     return same_values(source, result) and all(
