@@ -211,6 +211,23 @@ def _not(decided: bool | None) -> bool | None:
     return None if decided is None else not decided
 
 
+def _negation(op: Builder, a: Any) -> Any:
+    return op.Not(a) if isinstance(a, Value) else not a
+
+
+def _unequal(op: Builder, a: Any, b: Any) -> Any:
+    return _negation(op, _comparison(same, "Equal")(op, a, b))
+
+
+def _logical(on_truths: Callable[[Any, Any], Any], op_type: str) -> Callable[..., Any]:
+    def apply(op: Builder, a: Any, b: Any) -> Any:
+        if isinstance(a, Value) and isinstance(b, Value):
+            return op.emit(op_type, [a, b], {})
+        return on_truths(a, b) if not isinstance(a, Value) else on_truths(b, a)
+
+    return apply
+
+
 SIZE_FUNCTIONS: dict[Any, Callable[..., Any]] = {
     operator.add: _arithmetic(operator.add, "Add"),
     operator.sub: _arithmetic(operator.sub, "Sub"),
@@ -222,6 +239,10 @@ SIZE_FUNCTIONS: dict[Any, Callable[..., Any]] = {
     operator.neg: lambda op, a: Quotient(-a.numerator, a.denominator) if isinstance(a, Quotient) else -a,
     operator.pos: lambda op, a: a,
     operator.eq: _comparison(same, "Equal"),
+    operator.ne: _unequal,
+    operator.not_: _negation,
+    operator.and_: _logical(lambda a, b: b if a else False, "And"),
+    operator.or_: _logical(lambda a, b: True if a else b, "Or"),
     operator.ge: _comparison(at_least, "GreaterOrEqual"),
     operator.le: _comparison(lambda a, b: at_least(b, a), "LessOrEqual"),
     operator.gt: _comparison(lambda a, b: _not(at_least(b, a)), "Greater"),

@@ -54,7 +54,16 @@ def _first(x: torch.Tensor) -> torch.Tensor:
     return x.flatten()[:count] if count > 3 else x.flatten()[:2]
 
 
-MODELS: list[Callable[..., Any]] = [_plain, _asked_again, _sizes_differ, _written, _two, _first]
+def _numbers(x: torch.Tensor) -> torch.Tensor:
+    positive, total = (x > 0).sum().item(), x.sum().item()
+    if positive != 5:
+        x = x + 1
+    if not (total > 3):
+        x = x * 2
+    return x
+
+
+MODELS: list[Callable[..., Any]] = [_plain, _asked_again, _sizes_differ, _written, _two, _first, _numbers]
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
