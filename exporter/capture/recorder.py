@@ -39,6 +39,7 @@ from exporter.capture.tensors import (
     RecordedTensor,
     Spec,
     ViewStep,
+    device_of,
     merged,
     same_layout,
     same_sizes,
@@ -352,7 +353,7 @@ class Recorder(Answers, DispatchMode):
         result = None if sizes else folded(func, args, kwargs, tensors)
         if result is None:
             return None
-        device = torch.device(kwargs.get("device") or _device_of(tensors))
+        device = torch.device(kwargs.get("device") or device_of(tensors))
         step = ViewStep(func, tuple(args[1:]), dict(kwargs))
         if not isinstance(result, (list, tuple)):
             return self._constant(result, device, tensors, step)
@@ -389,7 +390,7 @@ class Recorder(Answers, DispatchMode):
         if len(columns) == 1 and (same := self._unchanged(func, tensors, columns[0], aliases[0])) is not None:
             return fill(template, [same])
         device = kwargs.get("device") or next((a for a in args if type(a) is torch.device), None)
-        device = torch.device(device) if device is not None else _device_of(tensors)
+        device = torch.device(device) if device is not None else device_of(tensors)
         node = self.record(func, args, kwargs)
         node.meta["specs"] = tuple(columns)
         by_values = is_unbacked(func) or has_mask(func, args) or any(size.data for size in sizes)
@@ -491,11 +492,3 @@ def _at(argument: Any, sample: int) -> Any:
     if kind is SizeNode:
         return argument.values[sample]
     return argument
-
-
-def _device_of(tensors: Sequence[RecordedTensor]) -> torch.device:
-    """The device of a result: that of the arguments, where tensors of rank 0 count last."""
-    for tensor in tensors:
-        if tensor.ndim:
-            return tensor.device
-    return tensors[0].device if tensors else torch.device("cpu")

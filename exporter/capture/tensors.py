@@ -169,6 +169,14 @@ def same_sizes(first: RecordedTensor, second: RecordedTensor) -> bool:
     return all(a.shape == b.shape for a, b in zip(first.specs, second.specs, strict=True))
 
 
+def device_of(tensors: Sequence[RecordedTensor]) -> torch.device:
+    """The device of a result: that of the arguments, where tensors of rank 0 count last."""
+    for tensor in tensors:
+        if tensor.ndim:
+            return tensor.device
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
 def merged(specs: Sequence[Spec]) -> tuple[Spec, ...]:
     """One spec where all samples agree."""
     first = specs[0]
