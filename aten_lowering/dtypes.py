@@ -15,6 +15,7 @@ __all__ = [
     "from_torch",
     "is_float",
     "is_integer",
+    "to_torch",
     "torch_promotion",
 ]
 
@@ -56,6 +57,11 @@ UNSIGNED = frozenset({ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.UINT32,
 def from_torch(dtype: torch.dtype) -> ir.DataType:
     """The ONNX element type of a torch dtype; a complex one's is that of its two parts."""
     return _FROM_TORCH[dtype]
+
+
+def to_torch(dtype: ir.DataType) -> torch.dtype:
+    """The torch dtype of an ONNX element type that has one."""
+    return _TO_TORCH[dtype]
 
 
 def is_float(dtype: ir.DataType) -> bool:

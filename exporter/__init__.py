@@ -6,5 +6,6 @@ from exporter.errors import ExportError
 from exporter.pipeline import export
 from exporter.program import Program
 from exporter.training import TrainingProgram, export_training
+from exporter.validation import validate
 
-__all__ = ["ExportError", "Program", "TrainingProgram", "export", "export_training"]
+__all__ = ["ExportError", "Program", "TrainingProgram", "export", "export_training", "validate"]

@@ -109,23 +109,29 @@ def export(
             raise_decided(captured.constraints)
         with report.phase("optimization"):
             report.passes = dict(optimize(onnx_model))
-    return Program(onnx_model, report, signature, captured, model)
+    return Program(onnx_model, report, signature, captured, model, rules)
 
 
 def translate(
     captured: CapturedGraph, signature: Signature, rules: RuleRegistry, opset_version: int, metadata: str = "none"
 ) -> ir.Model:  # fmt: skip
     """The ONNX model of a captured graph, before optimization; the constraints get the formulas found on the way."""
-    op = Builder(opset_version)
-    translator = Translator(op, rules, metadata)
-    inputs = translator.inputs(signature)
-    inputs += translator.further_inputs(captured, len(inputs))
-    results = translator.translate(captured, inputs)
+    translator = Translator(Builder(opset_version), rules, metadata)
+    model = model_of(translator, captured, signature)
     captured.constraints = [
         *constraints_of(captured.decisions, signature.sample_sizes, signature.symbols(), translator.size_of),
         *value_constraints(signature.fixed_examples()),
         *size_constraints(signature.fixed_dims),
     ]
+    return model
+
+
+def model_of(translator: Translator, captured: CapturedGraph, signature: Signature) -> ir.Model:
+    """Translate a captured graph and put what was emitted into a model."""
+    op = translator.op
+    inputs = translator.inputs(signature)
+    inputs += translator.further_inputs(captured, len(inputs))
+    results = translator.translate(captured, inputs)
     names = signature.result_names
     outputs = name_outputs(op, results[: len(names)], names, inputs)
     current().add_translation(op.root.emitted, op.root.inferences, op.root.inference_seconds)
@@ -133,7 +139,7 @@ def translate(
         inputs, outputs, nodes=op.nodes, initializers=list(op.root.initializers.values()),
         opset_imports=op.root.opset_imports, name="main_graph",
     )  # fmt: skip
-    model = ir.Model(graph, ir_version=_IR_VERSIONS[opset_version], producer_name="fx2onnx")
+    model = ir.Model(graph, ir_version=_IR_VERSIONS[op.opset_version], producer_name="fx2onnx")
     for function in op.root.functions.values():
         model.functions[function.identifier()] = function
     return model

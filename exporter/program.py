@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import onnx_ir as ir
 
+from aten_lowering.registry import RuleRegistry, registry
 from exporter import serialization
 from exporter.capture.graph import CapturedGraph
 from exporter.report import ExportReport
@@ -29,6 +30,8 @@ class Program:
         signature: names, structures and dynamic dims of inputs and results.
         captured: the graph of ATen overloads that was translated.
         reference: the eager callable that was exported.
+        rules: the lowering rules that it was exported with.
+        target: the runtime that it was exported for, or "".
     """
 
     model: ir.Model
@@ -36,6 +39,8 @@ class Program:
     signature: Signature
     captured: CapturedGraph
     reference: Callable[..., Any]
+    rules: RuleRegistry = registry
+    target: str = ""
 
     def save(self, path: str | Path, *, external_data: bool | None = None) -> Path:
         """Write the model, whole or not at all.
@@ -55,7 +60,13 @@ class Program:
         return ir.to_proto(self.model)
 
     def validate(self, *, providers: Sequence[str] = ("cpu",), **options: Any) -> ValidationReport:
-        """Run the model in onnxruntime beside eager and compare; see `exporter.validation.validate`."""
+        """Run the model in onnxruntime beside eager and compare; see `exporter.validation.validate_program`."""
         from exporter.validation import validate_program
 
         return validate_program(self, providers=providers, **options)
+
+    def save_testcase(self, folder: str | Path, **options: Any) -> Path:
+        """Write the model with inputs and eager's outputs; see `exporter.validation.testcases.save_testcase`."""
+        from exporter.validation.testcases import save_testcase
+
+        return save_testcase(self, folder, **options)

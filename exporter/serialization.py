@@ -81,3 +81,24 @@ def weight_bytes(model: ir.Model, *, in_files: bool = True) -> int:
     """The bytes of all weights of the main graph; without `in_files` of those that are in no file yet."""
     tensors = [value.const_value for value in model.graph.initializers.values()]
     return sum(t.nbytes for t in tensors if t is not None and (in_files or not isinstance(t, ir.ExternalTensor)))
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `path` when the block ends without an error; what was there is replaced.
+
+    Raises:
+        SaveError: the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary_folder(path.parent) as folder:
+            made = folder / "new"
+            made.mkdir()
+            yield made
+            if path.is_dir():
+                os.replace(path, folder / "old")
+            os.replace(made, path)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise SaveError(f"{path}: cannot be written: {reason}") from error

@@ -130,6 +130,15 @@ class Translator:
             return None
         return dims(value)[axis]
 
+    def value_of(self, node: fx.Node) -> Any:
+        """What a node of the translated graph became: a value, several, a size, or None where it was not needed."""
+        return self._values.get(node)
+
+    def rule_of(self, node: fx.Node) -> Callable[..., Any] | None:
+        """The function that lowers a node; None where it is decomposed."""
+        rule = self._rule(node.target, _touches_complex(node))
+        return _OWN.get(node.target) if rule is None else rule.function
+
     # Inside.
 
     def _find_missing(self, live: Sequence[fx.Node]) -> None:

@@ -1,105 +1,89 @@
-"""Validation: an exported model runs in onnxruntime beside eager PyTorch, and what differs is told."""
+"""Validation: a model runs in onnxruntime beside a reference, on each provider, and what differs is told."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import onnx
 import onnx_ir as ir
 import torch
 from onnxruntime import InferenceSession
 
-from exporter import eager, structures
-from exporter.errors import InputError, ValidationError
-from exporter.signature import is_value
-from exporter.validation import inputs as make
-from exporter.validation.comparison import Difference, compare, tolerance_of
-from exporter.validation.providers import is_available, provider_name
+from exporter.errors import InputError
+from exporter.validation import subjects
+from exporter.validation.comparison import Difference, compare, tolerances_of
+from exporter.validation.culprit import Culprit, find_culprit
+from exporter.validation.placement import Placement, placement_of
+from exporter.validation.providers import is_available, provider_name, short_name
+from exporter.validation.reports import (
+    ABSENT,
+    DIFFERS,
+    LOAD,
+    PASSED,
+    RUN,
+    ProviderResult,
+    Run,
+    ValidationReport,
+)
 from exporter.validation.runtime import run, session_of
 from exporter.validation.shadow import has_bfloat16, shadow
+from exporter.validation.subjects import Subject
 
 if TYPE_CHECKING:
     from exporter.program import Program
 
-__all__ = ["Difference", "ProviderResult", "Run", "ValidationReport", "validate_program"]
-
-PASSED, DIFFERS, LOAD, RUN, ABSENT = "passed", "differs", "failed to load", "failed to run", "not available here"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run beside eager: which inputs, and how each output differs."""
-
-    inputs: str
-    differences: tuple[Difference, ...]
-
-    @property
-    def problem(self) -> str:
-        """The first difference outside its tolerance, or ""."""
-        return next((f"{d.name} ({self.inputs}): {d.problem}" for d in self.differences if d.problem), "")
+__all__ = ["Culprit", "Difference", "Placement", "ProviderResult", "Run", "ValidationReport", "validate",
+           "validate_program"]  # fmt: skip
 
 
-@dataclass
-class ProviderResult:
-    """What one execution provider makes of the model."""
+def validate(
+    model: Program | str | Path | ir.Model | onnx.ModelProto,
+    reference: Callable[..., Any] | str | Path | None = None,
+    *,
+    inputs: Sequence[Any] | None = None,
+    sizes: Sequence[Mapping[str, int]] | None = None,
+    **options: Any,
+) -> ValidationReport:
+    """Run any ONNX model in onnxruntime beside any reference.
 
-    provider: str
-    verdict: str
-    message: str = ""
-    runs: list[Run] = field(default_factory=list)
+    Args:
+        model: the path of an ONNX file, a loaded model, or what export() returned.
+        reference: a module or function; or the folder of an ONNX test case, whose outputs are expected;
+            where None, onnxruntime's CPU provider without optimizations.
+        inputs: the calls: each a tuple of arguments, or a dict of keyword arguments, or a dict by the names
+            of the model's inputs.  Made by the model's input types where None: floats are normally
+            distributed, integers are 0 and 1.
+        sizes: the sizes to make inputs of, each by the names of the dims; two chosen ones where None.
+        options: what `validate_program` takes: providers, tolerance, provider_options, require.
 
+    Returns:
+        The report, whether it passed or not; `report.check()` raises.
 
-@dataclass
-class ValidationReport:
-    """What each provider makes of the model."""
+    Raises:
+        InputError: the model, the inputs or the sizes do not fit; or a provider has an unknown name, or is
+            required and not here.
+    """
+    from exporter.program import Program
 
-    results: list[ProviderResult]
-
-    @property
-    def passed(self) -> bool:
-        """Whether no provider that is here has a complaint, and at least one is here."""
-        verdicts = {result.verdict for result in self.results}
-        return PASSED in verdicts and verdicts <= {PASSED, ABSENT}
-
-    @property
-    def max_difference(self) -> float:
-        """The largest difference of any output in any run, relative to the output's scale."""
-        found = [d.relative for result in self.results for r in result.runs for d in r.differences]
-        return max(found, default=0.0)
-
-    def check(self) -> ValidationReport:
-        """Return the report.
-
-        Raises:
-            ValidationError: a provider complains.
-        """
-        for result in self.results:
-            if result.verdict not in (PASSED, ABSENT):
-                raise ValidationError(f"{result.provider}: {result.verdict}: {result.message}")
-        return self
-
-    def __str__(self) -> str:
-        lines = []
-        for result in self.results:
-            lines.append(f"{result.provider}: {result.verdict}" + (f": {result.message}" if result.message else ""))
-            lines += [
-                f"  {r.inputs}: {d.name}: largest difference {d.absolute:.2e} ({d.relative:.2e} of the scale)"
-                for r in result.runs
-                for d in r.differences
-            ]
-        return "\n".join(lines)
+    if isinstance(model, Program):
+        if reference is not None:
+            raise InputError("reference: must be left out for a program, which knows its own")
+        return validate_program(model, inputs=inputs or (), sizes=sizes, **options)
+    options.pop("find", None)
+    return _validate(subjects.of_file(model, reference, inputs, sizes), find=False, **options)
 
 
 def validate_program(
     program: Program,
     *,
-    providers: Sequence[str] = ("cpu",),
     inputs: Sequence[Any] = (),
     sizes: Sequence[Mapping[str, int]] | None = None,
-    tolerance: float | None = None,
-    provider_options: Mapping[str, Mapping[str, Any]] | None = None,
-    require: bool = False,
+    awkward: bool = False,
+    find: bool = True,
+    **options: Any,
 ) -> ValidationReport:
     """Run a program in onnxruntime beside eager.
 
@@ -108,121 +92,167 @@ def validate_program(
 
     Args:
         program: what export() returned.
-        providers: short names (`cpu`, `cuda`, `coreml`, ...) or onnxruntime's own.
         inputs: further calls: each a tuple of arguments, or a dict of keyword arguments.
         sizes: the sizes to try instead of two chosen ones, each by the names of the dims.
-        tolerance: what of an output's scale it may differ by; by its dtype where None.
-        provider_options: provider -> its options.
-        require: whether a provider that is not here is an error.
+        awkward: whether zeros, negative, tiny, large, infinite and NaN values are tried too.
+        find: whether the first node that differs is looked for where an output does.
+        options: providers: short names (`cpu`, `cuda`, `coreml`, ...) or onnxruntime's own; tolerance: what
+            of an output's scale it may differ by, by its dtype where None; provider_options: provider -> its
+            options; require: whether a provider that is not here is an error.
 
     Returns:
         The report, whether it passed or not; `report.check()` raises.
 
     Raises:
-        InputError: a provider has an unknown name, or is not here and required.
+        InputError: a provider has an unknown name, or is not here and required; inputs or sizes do not fit.
     """
-    calls = list(_calls(program, inputs, sizes))
-    tolerance = tolerance or tolerance_of(program.model) or None
-    expected = [_eager(program, leaves) for _, leaves in calls]
+    return _validate(subjects.of_program(program, inputs, sizes, awkward), find=find, **options)
+
+
+def _validate(
+    subject: Subject,
+    *,
+    find: bool,
+    providers: Sequence[str] = ("cpu",),
+    tolerance: float | None = None,
+    provider_options: Mapping[str, Mapping[str, Any]] | None = None,
+    require: bool = False,
+) -> ValidationReport:
+    named = [(name, provider_name(name)) for name in ([providers] if isinstance(providers, str) else providers)]
+    options = {provider_name(name): given for name, given in (provider_options or {}).items()}
+    check = _Check(subject, tolerance)
     results = []
-    for name in providers:
-        full = provider_name(name)
-        if not is_available(full):
-            if require:
-                raise InputError(f"providers: {name} is required, and not available here")
-            results.append(ProviderResult(name, ABSENT))
-            continue
-        options = (provider_options or {}).get(name)
-        results.append(_on_provider(program, name, full, options, calls, expected, tolerance))
-    return ValidationReport(results)
+    for name, full in named:
+        result = (
+            check.on_provider(name, full, options.get(full)) if is_available(full) else ProviderResult(name, ABSENT)
+        )
+        if require and result.verdict == ABSENT:
+            raise InputError(
+                f"providers: {name} is required, and not available here"
+                + (f": {result.message}" if result.message else ""),
+                hint=f"this onnxruntime has {', '.join(map(short_name, _available()))}",
+            )
+        results.append(result)
+    report = ValidationReport(results, subject.title)
+    if find and check.differing is not None:
+        report.culprit = check.culprit(options)
+    return report
 
 
-def _calls(
-    program: Program, inputs: Sequence[Any], sizes: Sequence[Mapping[str, int]] | None
-) -> Iterator[tuple[str, list[Any]]]:
-    signature = program.signature
-    yield "example", list(signature.leaves)
-    if any(isinstance(leaf, torch.Tensor) for leaf in signature.leaves):
-        yield "other values", make.other_values(signature, 0)
-    for i, chosen in enumerate(make.sizes_to_try(program) if sizes is None else sizes):
-        named = ", ".join(f"{name}={size}" for name, size in chosen.items())
-        yield named, make.other_sizes(signature, chosen, i + 1)
-    for i, call in enumerate(inputs):
-        structure = ((), dict(call)) if isinstance(call, Mapping) else (tuple(call), {})
-        yield f"inputs[{i}]", [leaf for _, leaf in structures.flatten(structure)]
+def _available() -> list[str]:
+    import onnxruntime
+
+    return list(onnxruntime.get_available_providers())
 
 
 @dataclass(frozen=True)
 class _Expected:
+    """What the reference gives for a call; whether another thing with another seed; why it gives nothing."""
+
     outputs: list[torch.Tensor]
-    random: bool
+    random: bool = False
     error: str = ""
 
 
-def _eager(program: Program, leaves: Sequence[Any]) -> _Expected:
-    """What eager gives, and whether it gives another thing with another seed."""
-    try:
-        with eager.untouched_values(program.reference):
-            outputs = _call(program, leaves, seed=0)
-            random = _is_random(program) and not all(
-                compare("", a, b).problem == "" for a, b in zip(outputs, _call(program, leaves, seed=1), strict=True)
-            )
-    except Exception as error:  # a size that eager refuses is no question to the exporter
-        return _Expected([], False, f"{type(error).__name__}: {error}")
-    return _Expected(outputs, random)
+class _Check:
+    """Runs a subject on providers, one after the other; the reference runs once a call.
 
+    Attributes:
+        differing: the number of the first call on which an output differed, and the provider; or None.
+    """
 
-def _call(program: Program, leaves: Sequence[Any], seed: int) -> list[torch.Tensor]:
-    torch.manual_seed(seed)
-    result = eager.call(program.reference, program.signature, leaves)
-    found = [leaf for _, leaf in structures.flatten(result) if is_value(leaf)]
-    found += eager.buffers(program.reference, program.signature.updated_buffers)
-    results = [torch.as_tensor(leaf).detach().clone() for leaf in found]
-    return [torch.view_as_real(r.resolve_conj()) if r.is_complex() else r for r in results]
+    def __init__(self, subject: Subject, tolerance: float | None) -> None:
+        self.subject, self.tolerance = subject, tolerance
+        self.differing: tuple[int, str] | None = None
+        self._tolerances = tolerances_of(subject.model)
+        self._expected: dict[int, _Expected] = {}
 
-
-def _is_random(program: Program) -> bool:
-    """Whether the model draws random numbers, by the ops that it has."""
-    return any(
-        node.op_type.startswith(("Random", "Multinomial", "Bernoulli", "Dropout"))
-        for node in program.model.graph.all_nodes()
-    )
-
-
-def _on_provider(
-    program: Program, name: str, full: str, options: Mapping[str, Any] | None,
-    calls: Sequence[tuple[str, list[Any]]], expected: Sequence[_Expected], tolerance: float | None,
-) -> ProviderResult:  # fmt: skip
-    try:
-        session, note = _session(program.model, full, options)
-    except Exception as error:
-        return ProviderResult(name, LOAD, _first_line(error))
-    result = ProviderResult(name, PASSED, note)
-    for (described, leaves), want in zip(calls, expected, strict=True):
-        if want.error:
-            continue
+    def on_provider(self, name: str, full: str, options: Mapping[str, Any] | None) -> ProviderResult:
+        """What a provider makes of the subject."""
         try:
-            tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-            got = run(session, [t.float() if note and t.dtype == torch.bfloat16 else t for t in tensors])
+            session, model, note = self._session(full, options)
+        except Exception as error:  # onnxruntime's own are many, and a provider's library may lack another
+            return ProviderResult(name, LOAD, _first_line(error))
+        if full not in session.get_providers():
+            return ProviderResult(name, ABSENT, "onnxruntime has the provider, but could not start it on this machine")
+        result = ProviderResult(name, PASSED, note, placement=placement_of(session, full, model.graph))
+        for index, call in enumerate(self.subject.calls):
+            expected = self._expect(index)
+            if expected.error:
+                result.runs.append(Run(call.description, skipped=expected.error))
+                continue
+            try:
+                got = run(session, [_raised(t) if note else t for t in call.tensors])
+            except Exception as error:
+                result.verdict, result.message = RUN, f"{call.description}: {_first_line(error)}"
+                return result
+            result.runs.append(Run(call.description, self._differences(expected, got, bool(note))))
+            if result.runs[-1].problem and self.differing is None:
+                self.differing = index, full
+        problem = next((r.problem for r in result.runs if r.problem), "")
+        if all(r.skipped for r in result.runs):
+            problem = "nothing could be compared: " + next((r.skipped for r in result.runs), "there are no inputs")
+        if problem:
+            result.verdict, result.message = DIFFERS, problem
+        return result
+
+    def culprit(self, options: Mapping[str, Mapping[str, Any]]) -> Culprit | None:
+        """The first node that differs, where the model came from `export`."""
+        program = self.subject.program
+        if program is None or self.differing is None:
+            return None
+        index, provider = self.differing
+        call, expected = self.subject.calls[index], self._expect(index)
+        outputs = expected.outputs if not expected.random else None
+        return find_culprit(
+            program, call.tensors, call.description,
+            expected=outputs, provider=provider, options=options.get(provider),
+        )  # fmt: skip
+
+    def _differences(
+        self, expected: _Expected, got: Sequence[torch.Tensor], raised: bool
+    ) -> tuple[Difference, ...]:  # fmt: skip
+        names = self.subject.output_names
+        if not len(names) == len(expected.outputs) == len(got):
+            counts = f"{len(got)} outputs, expected {len(expected.outputs)}"
+            return (Difference(", ".join(names), problem=counts),)
+        return tuple(
+            compare(
+                output, _raised(a) if raised else a, b,
+                tolerance=self.tolerance, tolerances=self._tolerances, values=not expected.random,
+            )
+            for output, a, b in zip(names, expected.outputs, got, strict=True)
+        )  # fmt: skip
+
+    def _expect(self, index: int) -> _Expected:
+        """What the reference gives for a call, and whether it gives another thing with another seed."""
+        if index not in self._expected:
+            subject, call = self.subject, self.subject.calls[index]
+            try:
+                with subject.untouched():
+                    outputs = subject.evaluate(call, 0)
+                    random = subject.is_random and not all(
+                        compare("", a, b).problem == "" for a, b in zip(outputs, subject.evaluate(call, 1), strict=True)
+                    )
+                self._expected[index] = _Expected(outputs, random)
+            except Exception as error:  # a size that eager refuses is no question to the exporter
+                self._expected[index] = _Expected([], error=f"{type(error).__name__}: {_first_line(error)}")
+        return self._expected[index]
+
+    def _session(self, full: str, options: Mapping[str, Any] | None) -> tuple[InferenceSession, ir.Model, str]:
+        """A session, its model and ""; or a float32 shadow's and a note, where there are no bfloat16 kernels."""
+        subject = self.subject
+        try:
+            return session_of(subject.path or subject.model, full, options), subject.model, ""
         except Exception as error:
-            return ProviderResult(name, RUN, f"{described}: {_first_line(error)}", result.runs)
-        differences = tuple(
-            compare(output, a, b.to(a.dtype) if note else b, tolerance=tolerance, values=not want.random)
-            for output, a, b in zip(program.signature.result_names, want.outputs, got, strict=False)
-        )
-        result.runs.append(Run(described, differences))
-    problem = next((r.problem for r in result.runs if r.problem), "")
-    return ProviderResult(name, DIFFERS, problem, result.runs) if problem else result
+            if "NOT_IMPLEMENTED" not in str(error) or not has_bfloat16(subject.model):
+                raise
+            raised = shadow(subject.model)
+            return session_of(raised, full, options), raised, f"in float32: {_first_line(error)}"
 
 
-def _session(model: ir.Model, full: str, options: Mapping[str, Any] | None) -> tuple[InferenceSession, str]:
-    """A session and "", or that of a float32 shadow and a note, where the provider has no bfloat16 kernels."""
-    try:
-        return session_of(model, full, options), ""
-    except Exception as error:
-        if "NOT_IMPLEMENTED" not in str(error) or not has_bfloat16(model):
-            raise
-        return session_of(shadow(model), full, options), f"in float32: {_first_line(error)}"
+def _raised(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 def _first_line(error: Exception) -> str:

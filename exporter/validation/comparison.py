@@ -1,7 +1,9 @@
-"""How two results are compared: shapes, dtypes and values, with tolerances that follow the dtype and scale."""
+"""How two results are compared: shapes, dtypes and values, with tolerances that follow dtype, scale and depth."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -9,6 +11,8 @@ import torch
 
 # What of an output's scale two runtimes may differ by, by the coarsest dtype that took part.
 TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+_OTHER_FLOAT = 1e-1  # float8 and the like
+_SHALLOW = 200  # nodes in a row; beyond, rounding errors add up like a random walk
 
 
 @dataclass(frozen=True)
@@ -32,25 +36,47 @@ class Difference:
     problem: str = ""
 
 
-def tolerance_of(model: ir.Model) -> float:
-    """The tolerance of the coarsest dtype that a model computes in."""
+def tolerances_of(model: ir.Model) -> dict[torch.dtype, float]:
+    """What of its scale an output of each dtype may differ by.
+
+    No dtype's tolerance is below that of the coarsest dtype that the model computes in; models of more
+    than 200 nodes in a row get more, by the square root of their depth.
+    """
     found = {output.dtype for node in model.graph.all_nodes() for output in node.outputs}
-    return max((TOLERANCES[dtype] for onnx, dtype in _COARSE.items() if onnx in found), default=0.0)
+    least = max((TOLERANCES[dtype] for onnx, dtype in _COARSE.items() if onnx in found), default=0.0)
+    growth = math.sqrt(max(1.0, depth_of(model.graph) / _SHALLOW))
+    return {dtype: max(limit, least) * growth for dtype, limit in TOLERANCES.items()}
 
 
 _COARSE = {ir.DataType.BFLOAT16: torch.bfloat16, ir.DataType.FLOAT16: torch.float16}
 
 
+def depth_of(graph: ir.Graph) -> int:
+    """The number of nodes on the longest way through a graph whose nodes are sorted."""
+    depths: dict[ir.Node, int] = {}
+    for node in graph:
+        producers = (value.producer() for value in node.inputs if value is not None)
+        depths[node] = 1 + max((depths.get(p, 0) for p in producers if p is not None), default=0)
+    return max(depths.values(), default=0)
+
+
 def compare(
-    name: str, expected: torch.Tensor, actual: torch.Tensor, *, tolerance: float | None = None, values: bool = True
-) -> Difference:  # fmt: skip
-    """Compare one output.
+    name: str,
+    expected: torch.Tensor,
+    actual: torch.Tensor,
+    *,
+    tolerance: float | None = None,
+    tolerances: Mapping[torch.dtype, float] = TOLERANCES,
+    values: bool = True,
+) -> Difference:
+    """Compare one output.  NaN equals NaN, an infinity itself; integers and bools must be equal.
 
     Args:
         name: the output's name.
         expected: what eager gave.
         actual: what the runtime gave.
-        tolerance: what of the scale they may differ by; the dtype's own where None.
+        tolerance: what of the scale they may differ by; by `tolerances` where None.
+        tolerances: the tolerance of each dtype.
         values: whether values are compared; random results have only shapes and dtypes in common.
     """
     if actual.dtype != expected.dtype:
@@ -62,19 +88,32 @@ def compare(
     if not expected.is_floating_point():
         wrong = actual != expected
         return _summary(name, (actual.double() - expected.double()).abs(), wrong, 1.0)
-    limit = TOLERANCES.get(expected.dtype, 1e-1) if tolerance is None else tolerance
-    want, got = expected.double(), actual.double()
-    finite = want[want.isfinite()].abs()
-    scale = max(float(finite.max()), 1e-6) if finite.numel() else 1.0
-    same = (want == got) | (want.isnan() & got.isnan())  # infinities of one sign are equal
-    distance = torch.where(same, 0.0, (want - got).abs()).nan_to_num(nan=float("inf"))
+    limit = tolerances.get(expected.dtype, _OTHER_FLOAT) if tolerance is None else tolerance
+    wide = expected.dtype if expected.dtype in (torch.float32, torch.float64) else torch.float32
+    want, got = expected.to(wide), actual.to(wide)
+    scale = _scale(want)
+    distance = (want - got).abs()
+    if not math.isfinite(float(distance.max())):  # the maximum of NaNs is NaN
+        same = (want == got) | (want.isnan() & got.isnan())  # infinities of one sign are equal
+        distance = torch.where(same, 0.0, distance).nan_to_num_(nan=float("inf"), posinf=float("inf"))
     return _summary(name, distance, distance > limit * scale, scale)
+
+
+def _scale(tensor: torch.Tensor) -> float:
+    """The largest finite magnitude; 1 where there is none."""
+    low, high = (float(bound) for bound in torch.aminmax(tensor))
+    if not math.isfinite(low) or not math.isfinite(high):
+        finite = tensor[tensor.isfinite()]
+        if not finite.numel():
+            return 1.0
+        low, high = (float(bound) for bound in torch.aminmax(finite))
+    return max(-low, high, 1e-6)
 
 
 def _summary(name: str, distance: torch.Tensor, wrong: torch.Tensor, scale: float) -> Difference:
     worst = float(distance.max())
     where = tuple(int(i) for i in torch.unravel_index(distance.argmax(), distance.shape))
-    outside = float(wrong.double().mean())
+    outside = int(wrong.count_nonzero()) / wrong.numel()
     problem = f"{outside:.2%} of values differ, the most by {worst:.3g} at {list(where)}" if outside else ""
     return Difference(name, worst, worst / scale, outside, where, problem)
 

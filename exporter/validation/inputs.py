@@ -1,17 +1,24 @@
-"""Inputs that the export did not see, made from the example: other values, other sizes."""
+"""Inputs that the export did not see: other values, other sizes, awkward values; for any ONNX file, made anew."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import onnx_ir as ir
 import torch
 
+from aten_lowering.dtypes import to_torch
 from exporter.dynamic_dims import resized
+from exporter.errors import InputError
 from exporter.signature import Signature
 
 if TYPE_CHECKING:
     from exporter.program import Program
+
+AWKWARD = ("zeros", "negative", "tiny", "large", "some infinite", "some NaN")
+_LARGE, _TINY = 1e3, 1e-30
+_SIZES = (2, 3)  # what a file's dynamic dims are tried at
 
 
 def other_values(signature: Signature, seed: int) -> list[Any]:
@@ -55,6 +62,81 @@ def sizes_to_try(program: Program) -> list[dict[str, int]]:
         and all(constraint.admits(sizes) for constraint in program.report.decisions)
     ]
     return fitting[:2]
+
+
+def described(sizes: Mapping[str, int]) -> str:
+    """Sizes in words: `batch=3, seq=7`."""
+    return ", ".join(f"{name}={size}" for name, size in sizes.items())
+
+
+def awkward_values(signature: Signature, kind: str) -> list[Any]:
+    """The example's leaves with every float tensor of one awkward kind; integers and bools as they are.
+
+    Args:
+        signature: the example.
+        kind: one of `AWKWARD`.
+    """
+    return [
+        _awkward(leaf, kind) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf
+        for leaf in signature.leaves
+    ]
+
+
+def of_graph(
+    graph: ir.Graph, sizes: Sequence[Mapping[str, int]] | None
+) -> Iterator[tuple[str, list[torch.Tensor]]]:  # fmt: skip
+    """Inputs for any ONNX graph, with their descriptions: random floats, small integers, bools.
+
+    Args:
+        graph: its inputs must be tensors whose types it says.
+        sizes: the sizes of its symbolic dims to try; two choices where None.
+
+    Raises:
+        InputError: an input's type is unknown, or there is no such dim.
+    """
+    names = sorted({str(dim) for value in graph.inputs for dim in _dims(value) if not isinstance(dim, int)})
+    choices: list[Mapping[str, int]] = [dict.fromkeys(names, size) for size in _SIZES] if names else [{}]
+    for i, chosen in enumerate(choices if sizes is None else sizes):
+        for name in chosen:
+            if name not in names:
+                raise InputError(
+                    f"sizes: there is no dynamic dim {name!r}", hint=f"the dims are {', '.join(names) or 'none'}"
+                )
+        full = {**dict.fromkeys(names, _SIZES[0]), **chosen}
+        generator = torch.Generator().manual_seed(i)
+        tensors = [_random(value, full, generator) for value in graph.inputs]
+        yield described(full) or f"random values {i}", tensors
+
+
+def _dims(value: ir.Value) -> list[int | str]:
+    if value.shape is None or value.dtype is None:
+        raise InputError(f"{value.name}: must have a known dtype and rank for inputs to be made; give inputs=[...]")
+    return [
+        dim if isinstance(dim, int) else (dim.value or f"{value.name}_dim_{axis}")
+        for axis, dim in enumerate(value.shape)
+    ]
+
+
+def _random(value: ir.Value, sizes: Mapping[str, int], generator: torch.Generator) -> torch.Tensor:
+    shape = [dim if isinstance(dim, int) else sizes[dim] for dim in _dims(value)]
+    dtype = to_torch(value.dtype or ir.DataType.FLOAT)
+    if dtype.is_floating_point:
+        return torch.randn(shape, generator=generator).to(dtype)
+    return torch.randint(0, 2, shape, generator=generator).to(dtype)
+
+
+def _awkward(tensor: torch.Tensor, kind: str) -> torch.Tensor:
+    if kind == "zeros":
+        return torch.zeros_like(tensor)
+    if kind == "negative":
+        return -tensor.abs() - 1
+    if kind == "tiny":
+        return tensor * _TINY
+    if kind == "large":
+        return tensor * _LARGE
+    changed = tensor.clone().reshape(-1)
+    changed[::7] = float("inf") if kind == "some infinite" else float("nan")
+    return changed.reshape(tensor.shape)
 
 
 def _noisy(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

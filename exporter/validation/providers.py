@@ -16,7 +16,11 @@ PROVIDERS = {
     "webgpu": "WebGpuExecutionProvider",
     "qnn": "QNNExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
-    "rocm": "ROCMExecutionProvider",
+    "nnapi": "NnapiExecutionProvider",
+    "tensorrt_rtx": "NvTensorRTRTXExecutionProvider",
+    "dnnl": "DnnlExecutionProvider",
+    "webnn": "WebNNExecutionProvider",
+    "vitisai": "VitisAIExecutionProvider",
     "migraphx": "MIGraphXExecutionProvider",
 }
 
@@ -36,3 +40,8 @@ def provider_name(name: str) -> str:
 def is_available(full_name: str) -> bool:
     """Whether this build of onnxruntime has the provider."""
     return full_name in onnxruntime.get_available_providers()
+
+
+def short_name(full_name: str) -> str:
+    """The short name of one of onnxruntime's providers; its own where it has none."""
+    return next((short for short, full in PROVIDERS.items() if full == full_name), full_name)

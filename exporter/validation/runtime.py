@@ -11,18 +11,35 @@ import onnxruntime
 import torch
 
 from exporter import serialization
+from exporter.validation.placement import CPU, RECORD
 
 _IN_MEMORY = 512 * 2**20  # bytes: larger models are loaded from a file
+_SILENT = 4  # onnxruntime's log level "fatal": what goes wrong comes as an exception
+_RANDOM = ("Random", "Multinomial", "Bernoulli", "Dropout")
 
 
 def session_of(
-    model: ir.Model | str | Path, provider: str = "CPUExecutionProvider", options: Mapping[str, object] | None = None
-) -> onnxruntime.InferenceSession:  # fmt: skip
-    """A session for a model or a file; what the provider lacks falls back to the CPU."""
+    model: ir.Model | str | Path,
+    provider: str = CPU,
+    options: Mapping[str, object] | None = None,
+    *,
+    optimized: bool = True,
+) -> onnxruntime.InferenceSession:
+    """A session for a model or a file; what the provider lacks falls back to the CPU.
+
+    Args:
+        model: the model, or the path of a file.
+        provider: onnxruntime's name of a provider.
+        options: the provider's options.
+        optimized: whether onnxruntime may rewrite the graph.
+    """
     settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 4
-    fallback = [] if provider == "CPUExecutionProvider" else ["CPUExecutionProvider"]
-    chosen = [(provider, dict(options or {})), *fallback]
+    settings.log_severity_level = _SILENT
+    settings.add_session_config_entry(RECORD, "1")
+    if not optimized:
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    fallback = [] if provider == CPU else [CPU]
+    chosen = [(provider, {name: str(value) for name, value in (options or {}).items()}), *fallback]
     if not isinstance(model, ir.Model):
         return onnxruntime.InferenceSession(str(model), settings, providers=chosen)
     if serialization.weight_bytes(model) < _IN_MEMORY:
@@ -47,6 +64,12 @@ def run(session: onnxruntime.InferenceSession, inputs: Sequence[torch.Tensor]) -
         else torch.from_numpy(output.numpy().copy())
         for output in outputs
     ]
+
+
+def is_random(node: ir.Node) -> bool:
+    """Whether a node, or one in its subgraphs, draws random numbers."""
+    graphs = [a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+    return node.op_type.startswith(_RANDOM) or any(is_random(n) for graph in graphs for n in graph)
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
