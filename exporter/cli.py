@@ -14,6 +14,7 @@ from exporter.errors import MissingRuleError
 from exporter.profile.command import profile
 from exporter.shapes_command import shapes
 from exporter.validation.command import validate
+from exporter.validation.lint.command import lint
 
 app = typer.Typer(
     name="fx2onnx", help="PyTorch to ONNX.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -21,13 +22,15 @@ app = typer.Typer(
 app.command("profile")(profile)
 app.command("shapes")(shapes)
 app.command("validate")(validate)
+app.command("lint")(lint)
 
 
 @app.command()
 def export(
     factory: FactoryArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("model.onnx"),
-    opset: Annotated[int, typer.Option(help="The opset of the model, 17 to 24.")] = 18,
+    opset: Annotated[int | None, typer.Option(help="The opset of the model, 17 to 24; 18 by default.")] = None,
+    target: Annotated[str, typer.Option(help="The runtime to export for: cpu, cuda, tensorrt, coreml, openvino.")] = "",
     capture: Annotated[str, typer.Option(help="auto, record, symbolic_trace, compile or export.")] = "auto",
     external_data: Annotated[bool | None, typer.Option(help="Weights beside the model, whatever its size.")] = None,
     validate: Annotated[bool, typer.Option(help="Run the model in onnxruntime and compare it with eager.")] = True,
@@ -42,7 +45,7 @@ def export(
         with _Steps() as progress:
             try:
                 program = export_model(
-                    model, inputs, dynamic_shapes=dynamic_shapes, opset_version=opset, capture=capture,
+                    model, inputs, dynamic_shapes=dynamic_shapes, opset_version=opset, target=target, capture=capture,
                     progress=progress.begin,
                 )  # fmt: skip
             except MissingRuleError as error:
@@ -55,7 +58,8 @@ def export(
                 console.print(f"every overload of {factory} has a rule; the model would have {nodes} nodes")
                 return
             path = program.save(output, external_data=external_data)
-            console.print(f"{path}: {nodes} nodes, opset {opset}, captured by {program.report.capture}")
+            version = program.model.graph.opset_imports[""]
+            console.print(f"{path}: {nodes} nodes, opset {version}, captured by {program.report.capture}")
             for decision in program.report.decisions:
                 console.print(f"  decided by a dynamic size: {decision}")
             if validate:

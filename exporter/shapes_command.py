@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from exporter.command_line import Reported
 from exporter.errors import InputError, InvalidModelError
 from shape_inference import GivenError, InferenceError, Report, infer
 from shape_inference.report import tensor_in
@@ -41,7 +42,6 @@ def shapes(
 
     No weight is read. Ends with exit code 1 where the model contradicts itself.
     """
-    from exporter.cli import Reported
     from exporter.serialization import save
 
     with Reported(show_traceback):
