@@ -25,6 +25,7 @@ from exporter.program import Program
 from exporter.report import no_garbage_collection, raise_decided, timeline
 from exporter.results import name_outputs
 from exporter.signature import Signature
+from exporter.targets import target_of
 from exporter.translation import METADATA, Translator
 
 OPSETS = range(17, 25)
@@ -41,7 +42,8 @@ def export(
     dynamic_shapes: Any = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-    opset_version: int = 18,
+    opset_version: int | None = None,
+    target: str = "",
     capture: str = "auto",
     lowerings: Mapping[Any, Callable[..., Any]] | None = None,
     sizes: Mapping[str, int] | None = None,
@@ -65,7 +67,9 @@ def export(
             error; given as `Dim.AUTO` or `Dim.DYNAMIC`, it becomes static, with a `FixedDimWarning`.
         input_names: names for the tensors among the inputs, in order.
         output_names: names for the results, in order.
-        opset_version: the opset that the model will have, 17 to 24.
+        opset_version: the opset that the model will have, 17 to 24; the target's, which is 18, where None.
+        target: the runtime that the model is for: "cpu", "cuda", "tensorrt", "coreml", "openvino"; where two
+            ways of saying the same differ in what it takes, the model says it in that way.
         capture: "record", "symbolic_trace", "compile", "export", or "auto", which tries them in turn.
         lowerings: overload, custom operator or `autograd.Function` -> a rule of yours, before ours: a function
             over the builder, or an `@onnxscript.script()` function.
@@ -87,6 +91,7 @@ def export(
     Raises:
         ExportError: see `exporter.errors` for its kinds.
     """
+    opset_version = target_of(target).opset_version if opset_version is None else opset_version
     check_opset(opset_version)
     if metadata not in METADATA:
         raise InputError(f"metadata: must be one of {', '.join(METADATA)}, got {metadata!r}")
@@ -103,20 +108,21 @@ def export(
         with report.phase("translation"):
             if return_buffers:
                 signature.updated_buffers = list(captured.mutations)
-            onnx_model = translate(captured, signature, rules, opset_version, metadata)
+            onnx_model = translate(captured, signature, rules, opset_version, metadata, target)
             report.describe(captured)
         if strict and captured.constraints:
             raise_decided(captured.constraints)
         with report.phase("optimization"):
             report.passes = dict(optimize(onnx_model))
-    return Program(onnx_model, report, signature, captured, model, rules)
+    return Program(onnx_model, report, signature, captured, model, rules, target)
 
 
 def translate(
-    captured: CapturedGraph, signature: Signature, rules: RuleRegistry, opset_version: int, metadata: str = "none"
+    captured: CapturedGraph, signature: Signature, rules: RuleRegistry, opset_version: int, metadata: str = "none",
+    target: str = "",
 ) -> ir.Model:  # fmt: skip
     """The ONNX model of a captured graph, before optimization; the constraints get the formulas found on the way."""
-    translator = Translator(Builder(opset_version), rules, metadata)
+    translator = Translator(Builder(opset_version, target=target), rules, metadata)
     model = model_of(translator, captured, signature)
     captured.constraints = [
         *constraints_of(captured.decisions, signature.sample_sizes, signature.symbols(), translator.size_of),

@@ -40,7 +40,9 @@ for _overload, _op_type in POINTWISE.items():
 
 
 def _activated(op: Builder, op_type: str, x: Value, **attributes: float) -> Value:
-    """One ONNX op; of doubles, for which there is no kernel, what it stands for."""
+    """One ONNX op; of doubles, for which there is no kernel, and for CoreML's HardSwish, what it stands for."""
+    if op_type == "HardSwish" and op.target == "coreml":
+        return op.Mul(x, op.HardSigmoid(x, alpha=1 / 6, beta=0.5))
     if x.dtype == ir.DataType.DOUBLE and op_type in _OF_DOUBLES:
         return _OF_DOUBLES[op_type](op, x, **attributes)
     return pointwise(op, op_type, x, **attributes)

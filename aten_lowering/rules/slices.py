@@ -39,6 +39,8 @@ def select(op: Builder, self: Value, dim: int, index: Size) -> Value:
     size = dims(self)[axis]
     if size == 1:
         return op.squeeze(self, [axis])
+    if op.target == "coreml" and type(index) is int:  # MLProgram has no Gather, NeuralNetwork none by a scalar
+        return op.squeeze(slice_(op, self, axis, index, None if index == -1 else index + 1, 1), [axis])
     return op.Gather(self, op.scalar(from_behind(index, size)), axis=axis)
 
 

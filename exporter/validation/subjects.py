@@ -24,7 +24,7 @@ from exporter.validation.tensor_files import data_sets
 if TYPE_CHECKING:
     from exporter.program import Program
 
-__all__ = ["Call", "Subject", "of_file", "of_program"]
+__all__ = ["Call", "Subject", "load", "of_file", "of_program"]
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def of_file(
     Raises:
         InputError: the model cannot be read, or the inputs or sizes do not fit it.
     """
-    loaded, path = _load(model)
+    loaded, path = load(model)
     title = path.name if path is not None else (loaded.graph.name or "model")
     names = [value.name or "" for value in loaded.graph.outputs]
     if isinstance(reference, (str, Path)):
@@ -163,7 +163,12 @@ def of_file(
     return Subject(title, loaded, path, calls, names, evaluate, lambda: eager.untouched_values(function))
 
 
-def _load(model: str | Path | ir.Model | onnx.ModelProto) -> tuple[ir.Model, Path | None]:
+def load(model: str | Path | ir.Model | onnx.ModelProto) -> tuple[ir.Model, Path | None]:
+    """A model, and the file that it came from.
+
+    Raises:
+        InputError: there is no such file, or it is no ONNX model.
+    """
     if isinstance(model, ir.Model):
         return model, None
     if isinstance(model, onnx.ModelProto):
