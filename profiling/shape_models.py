@@ -51,8 +51,6 @@ class Model:
 
 def prepare(names: Iterable[str], folder: Path) -> Iterator[Model | str]:
     """Export what is not in the folder yet: the models, or for each that an exporter refuses a line that says so."""
-    from zoo import CASES
-
     folder.mkdir(parents=True, exist_ok=True)
     refusals = _Refusals(folder / "refusals.json")
     for name in names:
@@ -61,6 +59,8 @@ def prepare(names: Iterable[str], folder: Path) -> Iterator[Model | str]:
             model = Model(name, exporter, kind, folder / f"{name}.{exporter}.{kind}.onnx")
             title = f"{name} {exporter} {kind}"
             if not model.feeds_path.exists() and title not in refusals.found:
+                from zoo import CASES  # which imports torch: not where all models are in the folder
+
                 case = CASES[name]
                 built = built or [case.build()]
                 refused = bench.attempt(_export, case, built[0], model)

@@ -27,8 +27,10 @@ DTYPES = {
     np.dtype(np.float32): TensorProto.FLOAT,
     np.dtype(np.int64): TensorProto.INT64,
     np.dtype(bool): TensorProto.BOOL,
+    np.dtype(np.uint8): TensorProto.UINT8,
 }
 OPSET = 18
+OPSETS = (7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 18, 18, 19, 20, 21, 22, 23, 24, 25, 26)
 
 
 @dataclass
@@ -367,7 +369,130 @@ def _others(chance: Chance, name: str) -> Draw:
     return Draw(name, [floats([n, c, h])])
 
 
-def _model(draw: Draw) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+@draws("Det", "EyeLike", "ReverseSequence", "GlobalAveragePool", "GroupNormalization", "LpNormalization", "Hardmax")
+def _shaped(chance: Chance, name: str) -> Draw:
+    n, c, h, w = (chance.size() for _ in range(4))
+    if name == "Det":
+        return Draw(name, [np.eye(h, dtype=np.float32)[None].repeat(n, 0)])
+    if name == "EyeLike":
+        return Draw(name, [floats([n, c])], {"k": chance.randint(-1, 1)})
+    if name == "ReverseSequence":
+        return Draw(name, [floats([h, n, c]), np.ones(n, np.int64)])
+    if name == "GroupNormalization":
+        return Draw(name, [floats([n, 2 * c, h, w]), floats([2 * c]), floats([2 * c])], {"num_groups": 2})
+    attributes = {"axis": chance.axis(3)} if name[0] in "LH" else {}
+    return Draw(name, [floats([n, c, h])], attributes)
+
+
+@draws("RoiAlign", "MaxRoiPool", "GridSample", "AffineGrid", "CenterCropPad", "Col2Im", "Upsample")
+def _spatial(chance: Chance, name: str) -> Draw:
+    n, c, h, w = chance.size(), chance.size(), chance.randint(2, 8), chance.randint(2, 8)
+    x, count = floats([n, c, h, w]), chance.randint(1, 3)
+    size = {"output_height": chance.randint(1, 4), "output_width": chance.randint(1, 4)}
+    if name == "RoiAlign":
+        return Draw(name, [x, floats([count, 4]), np.zeros(count, np.int64)], size)
+    if name == "MaxRoiPool":
+        return Draw(name, [x, np.zeros([count, 5], np.float32)], {"pooled_shape": list(size.values())})
+    if name == "GridSample":
+        return Draw(name, [x, floats([n, *size.values(), 2])])
+    if name == "AffineGrid":
+        return Draw(name, [floats([n, 2, 3]), ints(n, c, h, w)], {}, frozenset({1}))
+    if name == "CenterCropPad":
+        wanted = ints(*(chance.randint(1, 9) for _ in range(2)))
+        return Draw(name, [x, wanted], {"axes": chance.sample(range(4), 2)}, frozenset({1}))
+    if name == "Upsample":
+        scales = np.array([1, 1, chance.choice([1, 1.5, 2, 2.6]), chance.choice([1, 2, 3])], np.float32)
+        return Draw(name, [x, scales], {"mode": "nearest"}, frozenset({1}))
+    blocks = (h - 1) * (w - 1)
+    return Draw(name, [floats([n, c * 4, blocks]), ints(h, w), ints(2, 2)], {}, frozenset({1, 2}))
+
+
+@draws("QuantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul", "DequantizeLinear")
+def _quantized(chance: Chance, name: str) -> Draw:
+    n, k, m = chance.size(), chance.size(), chance.size()
+    scale, zero = np.array(0.5, np.float32), np.array(1, np.uint8)
+    a, b = np.ones([n, k], np.uint8), np.ones([k, m], np.uint8)
+    if name == "QuantizeLinear":
+        return Draw(name, [floats([n, k]), scale, zero])
+    if name == "DequantizeLinear":
+        return Draw(name, [a, scale, zero])
+    if name == "DynamicQuantizeLinear":
+        return Draw(name, [floats([n, k])], outputs=3)
+    if name == "MatMulInteger":
+        return Draw(name, [a, b])
+    if name == "QLinearMatMul":
+        return Draw(name, [a, scale, zero, b, scale, zero, scale, zero])
+    return Draw(name, [np.ones([1, k, 5, 6], np.uint8), np.ones([m, k, 2, 3], np.uint8)], _window(chance, 2))
+
+
+@draws("DFT", "STFT", "HannWindow", "MelWeightMatrix", "RandomNormalLike", "Multinomial", "Bernoulli", "Mod", "RNN")
+def _signals(chance: Chance, name: str) -> Draw:
+    n, length = chance.size(), chance.randint(4, 20)
+    if name == "DFT":
+        return Draw(name, [floats([n, length, 1])], {"onesided": chance.randint(0, 1), "axis": 1})
+    if name == "STFT":
+        step, frame = chance.randint(1, 3), chance.randint(2, 4)
+        values = [floats([n, length, 1]), np.array(step), None, np.array(frame)]
+        return Draw(name, values, {"onesided": chance.randint(0, 1)}, frozenset({1, 3}))
+    if name == "HannWindow":
+        return Draw(name, [np.array(length)], {}, frozenset({0}))
+    if name == "MelWeightMatrix":
+        values = [np.array(chance.randint(1, 5)), np.array(16), np.array(8000), *np.array([0.0, 4000.0], np.float32)]
+        return Draw(name, [np.asarray(value) for value in values], {}, frozenset(range(5)))
+    if name == "Multinomial":
+        return Draw(name, [floats([n, 4])], {"sample_size": chance.randint(1, 5)})
+    if name == "Mod":
+        return Draw(name, [np.full([n, 1], 7), np.full([length], 3)])
+    if name == "RNN":
+        weights = [floats([1, 3, size]) for size in (n, 3)]
+        return Draw(name, [floats([length, 2, n]), *weights], {"hidden_size": 3}, outputs=2)
+    return Draw(name, [floats([n, length])])
+
+
+def as_of(draw: Draw, opset: int) -> Draw | None:
+    """The same call as another opset version writes it; None where it had no such call."""
+    inputs, attributes = list(draw.inputs), dict(draw.attributes)
+
+    def moved(name: str, place: int) -> None:
+        if place < len(inputs) and inputs[place] is not None:
+            attributes[name] = np.asarray(inputs.pop(place)).tolist()
+
+    name = draw.op_type
+    if name in ("Squeeze", "Unsqueeze", "ReduceSum") and opset < 13:
+        moved("axes", 1)
+    if name in ("ReduceMean", "ReduceMax", "ReduceL2") and opset < 18:
+        moved("axes", 1)
+    if name.startswith("Reduce") and opset < 18 and (name != "ReduceSum" or opset < 13):
+        attributes.pop("noop_with_empty_axes", None)
+    if name == "Slice" and opset < 10:
+        if any(step != 1 for step in inputs.pop(4)):  # type: ignore[union-attr]  # a Slice has them
+            return None
+        for place in (3, 2, 1):
+            moved(("starts", "ends", "axes")[place - 1], place)
+    if name == "Pad" and opset < 18:
+        rank, pads, axes = inputs[0].ndim, inputs[1], inputs[3]  # type: ignore[union-attr]  # a Pad has them
+        whole = np.zeros(2 * rank, np.int64)
+        for place, axis in enumerate(axes):  # type: ignore[arg-type, union-attr]  # as above
+            whole[[axis, axis + rank]] = pads[[place, place + len(axes)]]  # type: ignore[index, arg-type]  # as above
+        inputs = [inputs[0], whole]
+        if opset < 11:
+            moved("pads", 1)
+    if name == "Split" and opset < 18:
+        attributes.pop("num_outputs", None)
+        if opset < 13:
+            moved("split", 1)
+    if name == "TopK" and opset < 10:
+        attributes["k"] = int(inputs.pop()[0])  # type: ignore[index]  # a TopK has it
+    if name == "Upsample" and opset < 9:
+        moved("scales", 1)
+    if name == "DFT" and opset >= 20:
+        inputs = [inputs[0], None, np.array(attributes.pop("axis"))]
+        return Draw(name, inputs, attributes, frozenset({2}), draw.outputs)
+    constants = frozenset(place for place in draw.constants if place < len(inputs))
+    return Draw(name, inputs, attributes, constants, draw.outputs)
+
+
+def _model(draw: Draw, opset: int = OPSET) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """A model of one call, and what to feed it."""
     names, inputs, constants, feed = [], [], [], {}
     for place, array in enumerate(draw.inputs):
@@ -384,7 +509,8 @@ def _model(draw: Draw) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     node = helper.make_node(draw.op_type, names, outputs, **draw.attributes)
     infos = [helper.make_empty_tensor_value_info(name) for name in outputs]
     graph = helper.make_graph([node], "g", inputs, infos, constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8), feed
+    version = 8 if opset < 19 else 10
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version), feed
 
 
 def _run(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> list[np.ndarray] | None:
@@ -400,17 +526,21 @@ def _run(model: onnx.ModelProto, feed: dict[str, np.ndarray]) -> list[np.ndarray
         return None
 
 
-def check_call(seed: int) -> str | None:
-    """Compare one random call; None if onnxruntime refuses it."""
+def check_call(seed: int, opset: int | None = None) -> str | None:
+    """Compare one random call, of a random opset version by default; None if onnxruntime refuses it."""
     chance = Chance(seed)
-    draw = CALLS[chance.choice(sorted(CALLS))](chance)
-    model, feed = _model(draw)
+    drawn = CALLS[chance.choice(sorted(CALLS))](chance)
+    version = chance.choice(OPSETS) if opset is None else opset
+    draw = as_of(drawn, version)
+    if draw is None:
+        return None
+    model, feed = _model(draw, version)
     computed = _run(model, feed)
     if computed is None:
         return None
     found = ir.serde.deserialize_model(model)
     report = infer(found)
-    what = f"{draw.op_type} {[None if a is None else a.shape for a in draw.inputs]} {draw.attributes}"
+    what = f"{draw.op_type} {version} {[None if a is None else a.shape for a in draw.inputs]} {draw.attributes}"
     assert not report.errors, f"{what}: {report.errors[0]}"
     for value, array in zip(found.graph.outputs, computed, strict=True):
         given = report.types[value]
@@ -425,8 +555,14 @@ def check_call(seed: int) -> str | None:
 
 @pytest.mark.parametrize("start", range(0, 600, 50))
 def test_calls(start: int) -> None:
-    ran = [check_call(seed) for seed in range(start, start + 50)]
+    ran = [check_call(seed, OPSET) for seed in range(start, start + 50)]
     assert sum(name is not None for name in ran) > 25
+
+
+@pytest.mark.parametrize("opset", sorted(set(OPSETS)))
+def test_calls_of_every_opset(opset: int) -> None:
+    ran = [check_call(seed, opset) for seed in range(1000 * opset, 1000 * opset + 60)]
+    assert sum(name is not None for name in ran) > 15
 
 
 # -- graphs --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from shape_inference.broadcasting import unified
+from shape_inference.contents import truncated_div
 from shape_inference.dims import Size, ceil_div, divisible, smaller
 from shape_inference.registry import Call, infers
 from shape_inference.types import TensorType, Type
@@ -37,9 +38,11 @@ def _window(call: Call, dims: Shape, kernel: Sequence[Size], *, pool: bool = Fal
         padding = 0 if auto == "VALID" else pads[axis] + pads[axis + rank]
         span = (kernel[axis] - 1) * dilations[axis] + 1
         room = dim + padding - span
-        if isinstance(room, int) and room < (-stride if pool else 0):  # a pool may leave nothing
+        if isinstance(room, int) and (room <= -2 * stride if pool else room < 0):  # a pool may leave nothing
             call.fail("the window must fit into the padded input", f"{span} > {dim + padding}")
-        if pool and stride != 1 and attributes.get("ceil_mode"):
+        if pool and isinstance(room, int) and room < 0:
+            result.append(truncated_div(room, stride) + 1)  # as onnxruntime: a window that does not fit counts once
+        elif pool and stride != 1 and attributes.get("ceil_mode"):
             # A last window must start inside the input or the padding before it.
             size = ceil_div(room, stride) + 1
             begin = 0 if auto == "VALID" else pads[axis]
