@@ -8,6 +8,7 @@ onnxruntime computes. Needs `pip install 'fx2onnx[comparison]'`.
 from __future__ import annotations
 
 import gc
+import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -60,15 +61,19 @@ def main(
         "shape_inference",
         "Shape inference",
         ("model", "nodes", "ours, µs a node", *OTHERS, "dims", "ours", *OTHERS, "wrong"),
-        what="Passes over models without any shapes but the inputs': the median time a node, in µs, loading and saving"
-        " aside (onnx's pass has to read and write bytes); then the dims of all values of the graph, and how many of"
-        " them each pass gives as a number or as a formula of the inputs' dims; and how many are not what onnxruntime"
-        " computes, at the example's sizes and where dims are dynamic at others. `data` dims are those that only the"
-        " values of tensors decide.",
+        what="Passes over models without any shapes but the inputs': the median processor time a node, in µs,"
+        " loading and saving aside (onnx's pass has to read and write bytes); then the dims of all values of the"
+        " graph, and how many of them each pass gives as a number or as a formula of the inputs' dims; and how many"
+        " are not what onnxruntime computes, at the example's sizes and where dims are dynamic at others. What only"
+        " the data decide, as behind an nms, is in no pass's count. Weights are in another file, and nodes carry no"
+        " notes on where they came from.",
     )
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        for item in prepare(models or _names(), folder or Path(temporary)):
+        kept = (folder or Path(temporary)).absolute()
+        kept.mkdir(parents=True, exist_ok=True)
+        os.chdir(kept)  # where the passes that read constants find them
+        for item in prepare(models or _names(), kept):
             if isinstance(item, str):
                 report.note(f"Not exported: {item}")
                 continue
