@@ -61,7 +61,7 @@ def main(
         "shape_inference",
         "Shape inference",
         ("model", "nodes", "ours, µs a node", *OTHERS, "dims", "ours", *OTHERS, "wrong"),
-        what="Passes over models without any shapes but the inputs': the median processor time a node, in µs,"
+        what="Passes over models without any shapes but the inputs': the least processor time a node, in µs,"
         " loading and saving aside (onnx's pass has to read and write bytes); then the dims of all values of the"
         " graph, and how many of them each pass gives as a number or as a formula of the inputs' dims; and how many"
         " are not what onnxruntime computes, at the example's sizes and where dims are dynamic at others. What only"
