@@ -44,6 +44,15 @@ class ExportReport:
         found = {phase.name: phase.seconds for phase in self.timeline.inside("export")}
         return {**found, "total": self.timeline.seconds("export")}
 
+    def __str__(self) -> str:
+        lines = [f"captured by {self.capture}"]
+        lines += [f"  not by {front_end}: {why}" for front_end, why in self.rejected.items()]
+        lines += [f"holds where {decision}" for decision in self.decisions]
+        lines += [f"writes to {name}" for name in self.mutated]
+        lines += [f"{name}: {number} rewrites" for name, number in self.passes.items() if number]
+        lines += [f"{name}: {1000 * seconds:.0f} ms" for name, seconds in self.seconds.items()]
+        return "\n".join(lines)
+
     def phase(self, name: str) -> contextlib.AbstractContextManager[Phase]:
         """Time a block as a phase."""
         return self.timeline.phase(name)

@@ -127,3 +127,12 @@ def _attention(x: Tensor, mask: Tensor | None = None, flag: bool = True) -> Tens
 def test_a_condition_that_others_settle_decides_nothing(mask: Tensor | None, flag: bool, decided: list[str]) -> None:
     program = export(_attention, (torch.randn(4, 5), mask, flag), dynamic_shapes={"x": {0: "m", 1: "n"}})
     assert [decision.expression for decision in program.report.decisions] == decided
+
+
+def test_the_report_in_words() -> None:
+    program = export(_attention, (torch.randn(4, 5),), dynamic_shapes={"x": {0: "m", 1: "n"}})
+    lines = str(program.report).splitlines()
+    start = _attention.__code__.co_firstlineno
+    assert lines[0] == "captured by record"
+    assert lines[1] == f"holds where m > 1 (decided at {__file__}:{start + 1}, in _attention)"
+    assert [line.split(":")[0] for line in lines[-4:]] == ["capture", "translation", "optimization", "total"]
