@@ -1,4 +1,4 @@
-"""The command line: `fx2onnx export` and `fx2onnx ops`."""
+"""The command line: `fx2onnx export`, `check`, `profile`, `shapes`, `validate`, `lint` and `ops`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from exporter.check.command import check
 from exporter.command_line import FactoryArgument, Reported, TracebackOption, console, made_by
 from exporter.errors import MissingRuleError
 from exporter.profile.command import profile
@@ -19,6 +20,7 @@ from exporter.validation.lint.command import lint
 app = typer.Typer(
     name="fx2onnx", help="PyTorch to ONNX.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
+app.command("check")(check)
 app.command("profile")(profile)
 app.command("shapes")(shapes)
 app.command("validate")(validate)

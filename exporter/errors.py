@@ -15,6 +15,8 @@ ExportError
 ├── GradientError           a parameter gets no gradient
 ├── OptimizerError          an optimizer, or an option of it, is not supported
 ├── SaveError               the file cannot be written
+├── ManifestError           the manifest of models to check, or what it names, is not as it must be
+├── BaselineError           the baseline that models are compared with cannot be read or written
 └── ValidationError         the ONNX model and eager disagree, or a runtime refuses the model
 """
 
@@ -29,6 +31,7 @@ from aten_lowering.errors import (
 )
 
 __all__ = [
+    "BaselineError",
     "CaptureError",
     "DataDependentError",
     "DynamicShapeError",
@@ -38,6 +41,7 @@ __all__ = [
     "InvalidModelError",
     "LossError",
     "LoweringError",
+    "ManifestError",
     "MissingRuleError",
     "ModelError",
     "OpsetError",
@@ -90,3 +94,11 @@ class SaveError(ExportError):
 
 class ValidationError(ExportError):
     """The ONNX model and eager disagree, or a runtime refuses the model."""
+
+
+class ManifestError(ExportError):
+    """The manifest of models to check, or what it names, is not as it must be."""
+
+
+class BaselineError(ExportError):
+    """The baseline that models are compared with cannot be read or written."""

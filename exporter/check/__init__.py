@@ -1,0 +1,1 @@
+"""The check that models stay exportable: a manifest, one process a model, a baseline, reports."""
