@@ -133,3 +133,14 @@ def test_split_by_values_and_joined_again() -> None:
 
     program = export(model, (torch.randn(6, 2), torch.tensor([0, 0, 1, 1, 2, 3])))
     program.validate(inputs=[(torch.randn(6, 2), torch.tensor([1, 1, 1, 3, 3, 3]))]).check()
+
+
+def test_at_most_a_number_of_what_is_chosen() -> None:
+    """The first sizes that stand for how many are chosen are small; later ones are above 100."""
+
+    def model(x: torch.Tensor) -> list[torch.Tensor]:
+        chosen = [x[x > i * 0.1] for i in range(24)]
+        return [*(some[:100] for some in chosen), *(some[-2:] for some in chosen)]
+
+    program = export(model, (torch.rand(300) * 3,))
+    program.validate(inputs=[(torch.rand(300) * 3 - 1,), (torch.rand(300) * 0.3,)]).check()

@@ -179,10 +179,15 @@ def sample_counts(recorder: Recorder, mask: RecordedTensor) -> tuple[int, ...]:
 
 def counts_of(recorder: Recorder, node: fx.Node) -> tuple[int, ...]:
     """What stands at each sample for the number of elements that a node's values decide."""
-    number = recorder.numbering.of(node)
-    known = recorder.counts.get(number)
+    return _counts(recorder, recorder.numbering.of(node))
+
+
+def _counts(recorder: Recorder, key: Any) -> tuple[int, ...]:
+    """What stands for a size that nobody knows; no other has the same."""
+    known = recorder.counts.get(key)
     if known is None:
-        known = recorder.counts[number] = _PRIMES[len(recorder.counts) % len(_PRIMES)]
+        turn, place = divmod(len(recorder.counts), len(_PRIMES))
+        known = recorder.counts[key] = tuple(prime + 331 * turn for prime in _PRIMES[place])
     return known
 
 
@@ -209,26 +214,37 @@ def has_mask(func: Any, args: Sequence[Any]) -> bool:
     )
 
 
-def is_open_slice(func: Any, sizes: Sequence[SizeNode]) -> bool:
-    """Whether this is a slice by bounds that depend on values."""
-    return func is aten.slice.Tensor and any(size.data for size in sizes)
+def is_open_slice(func: Any, args: Sequence[Any], sizes: Sequence[SizeNode]) -> bool:
+    """Whether this is a slice by bounds that depend on values, or by numbers of a dim whose size does."""
+    return func is aten.slice.Tensor and (any(size.data for size in sizes) or _is_open(*args))
+
+
+def _is_open(tensor: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> bool:
+    size = tensor.shape[dim]
+    by_numbers = all(type(bound) in (int, type(None)) for bound in (start, end))
+    return isinstance(size, torch.SymInt) and size.node.data and by_numbers and step == 1
 
 
 def slice_outcomes(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
-    """`x[start:end]` by bounds that depend on values: taken to lie inside, so that x[:n] has the size n."""
+    """`x[start:end]` by bounds that depend on values: taken to lie inside, so that x[:n] has the size n.
+
+    `boxes[:100]` is of as many boxes as there are, at most 100: no sample may make that 100.
+    """
     given: list[Any] = [*args, *(0, None, None, 1)[len(args) - 1 :]]
     tensor, dim, start, end, step = given
-    outcomes = []
-    for sample in range(3):
-        meta = _spec(tensor, sample).meta()
+    metas = [_spec(tensor, sample).meta() for sample in range(3)]
+    lengths = []
+    for sample, meta in enumerate(metas):
         size = meta.shape[dim]
-        first, last = _bound(start, sample, 0, size), _bound(end, sample, size, size)
-        length = last - first
-        if length <= 0 or step != 1:
-            node = next(recorder.graph_node(b) for b in (start, end, step) if isinstance(b, SizeNode) and b.data)
-            length = counts_of(recorder, node)[sample]
-        outcomes.append(outcome_of(stretched(meta, dim, length), [meta]))
-    return outcomes
+        lengths.append(_bound(end, sample, size, size) - _bound(start, sample, 0, size))
+    by_values = [bound for bound in (start, end, step) if isinstance(bound, SizeNode) and bound.data]
+    if by_values and (min(lengths) <= 0 or step != 1):
+        counts = counts_of(recorder, recorder.graph_node(by_values[0]))
+        lengths = [count if n <= 0 or step != 1 else n for n, count in zip(lengths, counts, strict=True)]
+    elif not by_values and len(set(lengths)) == 1:
+        lengths = list(_counts(recorder, ("slice", recorder.numbering.of(recorder.node_of(tensor)), dim, start, end)))
+    pairs = zip(metas, lengths, strict=True)
+    return [outcome_of(stretched(meta, dim, max(length, 0)), [meta]) for meta, length in pairs]
 
 
 def is_whole(recorder: Recorder, func: Any, args: Sequence[Any]) -> bool:

@@ -113,7 +113,7 @@ class Recorder(Answers, DispatchMode):
         self._quiet = False
         self._is_user: dict[types.CodeType, bool] = {}
         self.named: set[tuple[int, ...]] = set()
-        self.counts: dict[int, tuple[int, ...]] = {}
+        self.counts: dict[Any, tuple[int, ...]] = {}
         self.numbering = Numbering()
         self.forks: list[Fork] = []
         self.known_values: dict[fx.Node, tuple[Any, ...] | None] = {}
@@ -153,7 +153,7 @@ class Recorder(Answers, DispatchMode):
             outcomes = masked_index_outcomes(self, func, args)
         elif is_whole(self, func, args):
             outcomes = whole_outcomes(self, args)
-        elif is_open_slice(func, sizes):
+        elif is_open_slice(func, args, sizes):
             outcomes = slice_outcomes(self, args)
         else:
             dynamic = bool(sizes) or any(len(tensor.specs) > 1 for tensor in tensors)
