@@ -1,4 +1,4 @@
-"""Export real models, run them in onnxruntime beside eager, time it against torch.onnx.export.
+"""Export real models, run them in onnxruntime beside eager, time it against torch.onnx.export; train one.
 
 Run it with `make demo`.  It prints a table and writes it to demo_report/report.md.
 """
@@ -50,10 +50,28 @@ def torch_seconds(model: Any, inputs: Any, shapes: Any) -> float:
     return time.perf_counter() - started
 
 
+def training(console: Console) -> list[tuple[str, ...]]:
+    """Train on handwritten digits in onnxruntime and in torch, from the same start."""
+    import digits
+
+    table = Table("optimizer", "last loss", "largest difference", "accuracy", "torch's", title=f"{digits.STEPS} steps")
+    rows = []
+    for name in digits.OPTIMIZERS:
+        outcome = digits.train(name)
+        accuracies = f"{outcome.our_accuracy:.1%}", f"{outcome.torchs_accuracy:.1%}"
+        rows.append((name, f"{outcome.ours[-1]:.4f}", f"{outcome.largest_difference:.1e}", *accuracies))
+        table.add_row(*rows[-1])
+        if outcome.largest_difference >= 1e-3 or accuracies[0] != accuracies[1]:
+            raise SystemExit(f"training with {name}: onnxruntime and torch differ")
+    console.print(table)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--no-torch", action="store_true", help="leave torch.onnx.export out")
+    parser.add_argument("--no-training", action="store_true", help="leave the training on digits out")
     arguments = parser.parse_args()
     console = Console()
     table = Table(*COLUMNS, title="fx2onnx: exported, run in onnxruntime, compared with eager")
@@ -68,7 +86,12 @@ def main() -> None:
     folder = Path("demo_report")
     folder.mkdir(exist_ok=True)
     lines = [" | ".join(COLUMNS), " | ".join("---" for _ in COLUMNS), *(" | ".join(r) for r in rows)]
-    (folder / "report.md").write_text("\n".join(f"| {line} |" for line in lines) + "\n")
+    text = "\n".join(f"| {line} |" for line in lines) + "\n"
+    if not arguments.no_training:
+        heads = ["optimizer | last loss | largest difference | accuracy | torch's", " | ".join(["---"] * 5)]
+        trained = [*heads, *(" | ".join(r) for r in training(console))]
+        text += "\n" + "\n".join(f"| {line} |" for line in trained) + "\n"
+    (folder / "report.md").write_text(text)
     console.print(f"written to {folder / 'report.md'}")
     if any(r[-1] != "passed" for r in rows):
         raise SystemExit(1)

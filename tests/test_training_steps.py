@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,7 @@ from torch import nn
 from training import Batch, check_gradients, check_steps
 
 from exporter import export_training
+from exporter.errors import InputError, SaveError
 
 LOSS = nn.CrossEntropyLoss()
 OPEN = {"input": {0: "batch"}, "target": {0: "batch"}}
@@ -290,3 +293,31 @@ def test_opsets(opset_version: int) -> None:
     session = program.session()
     losses = [session.step(inputs, targets) for _ in range(20)]
     assert losses[-1] < losses[0]
+
+
+def test_testcase_folder(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    inputs, targets = _images(4)
+    program = export_training(_Images(), inputs, targets=targets, loss=LOSS, clip_norm=0.5)
+    folder = program.save_testcase(tmp_path / "case")
+    files = {path.name for path in (folder / "test_data_set_0").iterdir()}
+    count = len(program.step.parameters)
+    assert {f"gradient_{i}.pb" for i in range(count)} == {name for name in files if name.startswith("gradient")}
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    feeds = dict(_read(folder, "input", len(program.input_names)))
+    actual = dict(zip(program.output_names, session.run(None, feeds), strict=True))
+    for name, expected in _read(folder, "output", len(program.output_names)):
+        np.testing.assert_allclose(actual[name], expected, rtol=1e-4, atol=1e-5)
+    for name, expected in _read(folder, "gradient", count):
+        np.testing.assert_allclose(actual[f"{name}.grad"], expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(SaveError, match="case: must be a new folder, is there already"):
+        program.save_testcase(folder)
+    random = export_training(nn.Sequential(_Images(), nn.Dropout()), inputs, targets=targets, loss=LOSS)
+    with pytest.raises(InputError, match="save_testcase: the step must end with gradients and draw no random numbers"):
+        random.save_testcase(tmp_path / "other")
+
+
+def _read(folder: Path, kind: str, count: int) -> Iterator[tuple[str, np.ndarray]]:
+    for i in range(count):
+        tensor = onnx.TensorProto.FromString((folder / "test_data_set_0" / f"{kind}_{i}.pb").read_bytes())
+        yield tensor.name, onnx.numpy_helper.to_array(tensor)

@@ -98,21 +98,20 @@ def _windows(
     op: Builder, image: Value, kernel: Sequence[int], counts: Sequence[Size], stride: Sequence[int],
     dilation: Sequence[int],
 ) -> Value:  # fmt: skip
-    """[N, C, *S] -> [N, C, *K, *O], each tap's elements a strided slice."""
-    space = len(kernel)
-    for axis in range(space):
+    """[N, C, *S] -> [N, C, *K, *O], each tap's elements a strided slice; axes of K of size 1 are left out."""
+    kept = 0
+    for axis, size in enumerate(kernel):
+        place = 2 + kept
+        if size > 1:
+            image = op.unsqueeze(image, [place])
+            kept += 1
         taps = []
-        place = 2 + 2 * axis
-        spread = op.unsqueeze(image, [place]) if kernel[axis] > 1 else image
-        for tap in range(kernel[axis]):
+        for tap in range(size):
             start = tap * dilation[axis]
             end = start + (counts[axis] - 1) * stride[axis] + 1
-            taps.append(op.slice(spread, place + (kernel[axis] > 1), start, end, stride[axis]))
-        image = op.Concat(*taps, axis=place) if len(taps) > 1 else op.unsqueeze(taps[0], [place])
-    order = [0, 1, *range(2, 2 + 2 * space, 2), *range(3, 3 + 2 * space, 2)]
-    if math.prod(kernel) == 1:
-        return image
-    return op.transpose(image, order)
+            taps.append(op.slice(image, 2 + kept + axis, start, end, stride[axis]))
+        image = op.Concat(*taps, axis=place) if size > 1 else taps[0]
+    return image
 
 
 def _by_convolution(

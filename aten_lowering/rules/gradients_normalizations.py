@@ -10,6 +10,7 @@ from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dimensions import count
 from aten_lowering.precision import opmath, widened
 from aten_lowering.registry import lowers
+from aten_lowering.rules.normalizations import by_channel
 from shape_inference import Size
 
 aten = torch.ops.aten
@@ -24,11 +25,6 @@ def _asked(op: Builder, mask: Sequence[bool], results: Sequence[tuple[Value | No
     )
 
 
-def _beside(op: Builder, x: Value, by_channel: Value) -> Value:
-    """[C] as [C, 1...], to be broadcast over [N, C, *S], in its dtype."""
-    return op.unsqueeze(op.cast(by_channel, dtype(x)), list(range(1, rank(x) - 1)))
-
-
 @lowers(aten.native_batch_norm_backward.default)
 def native_batch_norm_backward(
     op: Builder, grad_out: Value, input: Value, weight: Value | None, running_mean: Value | None,
@@ -37,7 +33,7 @@ def native_batch_norm_backward(
 ) -> tuple[Value, ...]:  # fmt: skip
     """Of [N, C, *S]: the gradients that are asked for, of input, weight [C] and bias [C]."""
     grad, x = widened(op, grad_out), widened(op, input)
-    axes = [0, *range(2, rank(x))]
+    axes, kind = [0, *range(2, rank(x))], dtype(x)
     if train:
         mean, inverse = save_mean, save_invstd
     else:
@@ -45,22 +41,33 @@ def native_batch_norm_backward(
         inverse = None if running_var is None else op.Reciprocal(op.Sqrt(op.Add(running_var, eps)))
     assert mean is not None  # torch gives what it normalized with
     assert inverse is not None
-    mean, inverse = op.cast(mean, dtype(x)), op.cast(inverse, dtype(x))
-    scale = inverse if weight is None else op.Mul(inverse, op.cast(weight, dtype(x)))
-    centred = op.Sub(x, _beside(op, x, mean))
+    centred = op.root.notes.get(mean)  # the forward rule's
+    if centred is None:
+        centred = op.Sub(x, op.unsqueeze(op.cast(mean, kind), list(range(1, rank(x) - 1))))
+    inverse = op.cast(inverse, kind)
     total = op.reduce("ReduceSum", grad, axes)
-    product = op.reduce("ReduceSum", op.Mul(grad, centred), axes)
-    of_weight = op.Mul(product, inverse)
-    of_input = grad
-    if train and output_mask[0]:
-        share = _number(op, x, axes)
-        level = op.Mul(total, share)
-        slope = op.Mul(op.Mul(of_weight, inverse), share)
-        of_input = op.Sub(op.Sub(grad, _beside(op, x, level)), op.Mul(centred, _beside(op, x, slope)))
+    of_weight = op.Mul(op.reduce("ReduceSum", op.Mul(grad, centred), axes), inverse)
+    of_input = None
     if output_mask[0]:
-        of_input = op.Mul(of_input, _beside(op, x, scale))
+        scale = inverse if weight is None else op.Mul(inverse, op.cast(weight, kind))
+        of_input = _of_centred(op, grad, centred, scale, total, op.Mul(of_weight, inverse), axes, train)
     like = input if weight is None else weight
     return _asked(op, output_mask, [(of_input, grad_out), (of_weight, like), (total, like)])
+
+
+def _of_centred(
+    op: Builder, grad: Value, centred: Value, scale: Value, total: Value, product: Value, axes: Sequence[int],
+    train: bool,
+) -> Value:  # fmt: skip
+    """S (g - total / n - c product / n) for all of [C]; each term is what BatchNormalization does in one pass."""
+    channels, kind = dims(grad)[1], dtype(grad)
+    zeros, ones = by_channel(op, 0.0, channels, kind), by_channel(op, 1.0, channels, kind)
+    if not train:
+        return op.BatchNormalization(grad, scale, zeros, zeros, ones, epsilon=0.0)
+    share = _number(op, grad, axes)
+    level = op.BatchNormalization(grad, scale, zeros, op.Mul(total, share), ones, epsilon=0.0)
+    slope = op.Mul(op.Mul(product, share), scale)
+    return op.Sub(level, op.BatchNormalization(centred, slope, zeros, zeros, ones, epsilon=0.0))
 
 
 def _number(op: Builder, x: Value, axes: Sequence[int]) -> Value:

@@ -107,17 +107,17 @@ def fused_rms_norm(
 # Batch normalization.
 
 
-def _by_channel(
+def _affine(
     op: Builder, x: Value, weight: Value | None, bias: Value | None, mean: Value, variance: Value, eps: float
 ) -> Value:  # fmt: skip
     """BatchNormalization with given statistics."""
     channels, kind = dims(x)[1], dtype(mean)
-    weight = op.cast(weight, kind) if weight is not None else _channel(op, 1.0, channels, kind)
-    bias = op.cast(bias, kind) if bias is not None else _channel(op, 0.0, channels, kind)
+    weight = op.cast(weight, kind) if weight is not None else by_channel(op, 1.0, channels, kind)
+    bias = op.cast(bias, kind) if bias is not None else by_channel(op, 0.0, channels, kind)
     return op.BatchNormalization(x, weight, bias, mean, op.cast(variance, kind), epsilon=eps)
 
 
-def _channel(op: Builder, number: float, channels: Size, kind: ir.DataType) -> Value:
+def by_channel(op: Builder, number: float, channels: Size, kind: ir.DataType) -> Value:
     """[channels], all of one number."""
     if type(channels) is int:
         return op.constant(np.full((channels,), number, dtype=np.float32), kind)
@@ -132,8 +132,10 @@ def _trained(
     mean = op.reduce("ReduceMean", x, axes, True)
     centred = op.Sub(x, mean)
     variance = op.reduce("ReduceMean", op.Mul(centred, centred), axes)
-    zeros = _channel(op, 0.0, dims(x)[1], dtype(x))
-    return _by_channel(op, centred, weight, bias, zeros, variance, eps), op.squeeze(mean, axes), variance
+    zeros = by_channel(op, 0.0, dims(x)[1], dtype(x))
+    mean = op.squeeze(mean, axes)
+    op.root.notes[mean] = centred  # for the gradient's rule
+    return _affine(op, centred, weight, bias, zeros, variance, eps), mean, variance
 
 
 def _running(op: Builder, old: Value, new: Value, momentum: float) -> Value:
@@ -165,7 +167,7 @@ def batch_norm(
         return input
     if training or running_mean is None or running_var is None:
         return op.cast(_trained(op, widened(op, input), weight, bias, eps)[0], dtype(input))
-    return _by_channel(op, input, weight, bias, running_mean, running_var, eps)
+    return _affine(op, input, weight, bias, running_mean, running_var, eps)
 
 
 @lowers(aten.native_batch_norm.default)
@@ -179,7 +181,7 @@ def native_batch_norm(
         result, mean, variance = _trained(op, widened(op, input), weight, bias, eps)
         return op.cast(result, dtype(input)), op.cast(mean, kind), op.cast(_inverse_deviation(op, variance, eps), kind)
     empty = op.constant(np.zeros((0,), dtype=np.float32), kind)
-    return _by_channel(op, input, weight, bias, running_mean, running_var, eps), empty, empty
+    return _affine(op, input, weight, bias, running_mean, running_var, eps), empty, empty
 
 
 @lowers(aten._native_batch_norm_legit_no_training.default)
@@ -265,10 +267,10 @@ def instance_norm(
 ) -> Value:  # fmt: skip
     """[N, C, *S] -> [N, C, *S], each of [N, C] by its own statistics, or by the running ones."""
     if not use_input_stats and running_mean is not None and running_var is not None:
-        return _by_channel(op, input, weight, bias, running_mean, running_var, eps)
+        return _affine(op, input, weight, bias, running_mean, running_var, eps)
     channels, kind = dims(input)[1], dtype(input)
-    scale = op.cast(weight, kind) if weight is not None else _channel(op, 1.0, channels, kind)
-    shift = op.cast(bias, kind) if bias is not None else _channel(op, 0.0, channels, kind)
+    scale = op.cast(weight, kind) if weight is not None else by_channel(op, 1.0, channels, kind)
+    shift = op.cast(bias, kind) if bias is not None else by_channel(op, 0.0, channels, kind)
     return _within(op, input, scale, shift, eps)
 
 
@@ -284,7 +286,7 @@ def group_norm(
     if dims(input)[1] == num_groups and rank(input) > 2:
         return instance_norm(op, input, weight, bias, None, None, True, 0.0, eps)
     grouped = op.reshape(input, [dims(input)[0], num_groups, count(input, range(1, rank(input))) // num_groups])
-    ones, zeros = _channel(op, 1.0, num_groups, kind), _channel(op, 0.0, num_groups, kind)
+    ones, zeros = by_channel(op, 1.0, num_groups, kind), by_channel(op, 0.0, num_groups, kind)
     result = op.reshape(_within(op, grouped, ones, zeros, eps), dims(input))
     if weight is not None:
         result = op.Mul(result, _beside(op, input, op.cast(weight, kind)))

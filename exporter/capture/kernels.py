@@ -393,6 +393,34 @@ def _rnn_packed(
     return _recurrent_result(data, [hx], num_layers, bidirectional, False), torch.empty_like(hx)
 
 
+@special(aten.threshold_backward.default, aten.relu.default, aten.sigmoid_backward.default)
+def _like_the_first(first: torch.Tensor, *_: object) -> torch.Tensor:
+    """[*S] -> [*S]; torch's own is a formula in Python."""
+    return torch.empty_like(first)
+
+
+@special(aten.convolution_backward.default)
+def _convolution_backward(
+    grad: torch.Tensor, input: torch.Tensor, weight: torch.Tensor, bias_sizes: Any, stride: Any, padding: Any,
+    dilation: Any, transposed: Any, output_padding: Any, groups: Any, mask: Sequence[bool],
+) -> tuple[torch.Tensor | None, ...]:  # fmt: skip
+    """The gradients that are asked for, each of the shape of what it is a gradient of."""
+    bias = None if bias_sizes is None else grad.new_empty(bias_sizes)
+    return tuple(x.new_empty(x.shape) if wanted and x is not None else None
+                 for x, wanted in zip((input, weight, bias), mask, strict=True))  # fmt: skip
+
+
+@special(aten.native_batch_norm_backward.default)
+def _native_batch_norm_backward(
+    grad: torch.Tensor, input: torch.Tensor, weight: torch.Tensor | None, *rest: Any
+) -> tuple[torch.Tensor | None, ...]:  # fmt: skip
+    """The gradients that are asked for, of [N, C, *S] and twice [C]."""
+    kept = input if weight is None else weight
+    shapes = [input.shape, (input.shape[1],), (input.shape[1],)]
+    return tuple(x.new_empty(shape) if wanted else None
+                 for x, shape, wanted in zip((input, kept, kept), shapes, rest[-1], strict=True))  # fmt: skip
+
+
 class Kernels:
     """The cache before the meta kernels, for one recording."""
 

@@ -13,17 +13,6 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 
-_library = torch.library.Library("fx2onnx", "DEF")
-_library.define("uniform(Tensor seed, int stream, SymInt[] sizes, *, Device? device=None) -> Tensor")
-
-
-def _uniform(seed: torch.Tensor, stream: int, sizes: Sequence[int], *, device: Any = None) -> torch.Tensor:
-    """Of a seed [] -> [*sizes], float32."""
-    return seed.new_empty(sizes, dtype=torch.float32)
-
-
-_library.impl("uniform", _uniform, "Meta")
-
 SEEDED: dict[Any, Callable[..., Any]] = {}
 
 

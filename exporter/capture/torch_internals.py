@@ -207,10 +207,23 @@ def below_autograd() -> Iterator[None]:
     mkldnn = torch._C._get_mkldnn_enabled()
     torch._C._set_mkldnn_enabled(False)
     try:
-        with torch.inference_mode(False), torch.enable_grad(), math:
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            math,
+            torch.library._scoped_library("aten", "IMPL") as aten,
+        ):
+            for key in ("AutogradCPU", "AutogradCUDA"):
+                aten.impl("unsafe_chunk", _unsafe_chunk, key)
             yield
     finally:
         torch._C._set_mkldnn_enabled(mkldnn)
+
+
+def _unsafe_chunk(tensor: torch.Tensor, chunks: int, dim: int = 0) -> Any:
+    """What recurrent cells take their gates apart by; torch's own wants all sizes of the tensor as numbers."""
+    size = -(-tensor.shape[dim] // chunks)
+    return torch.ops.aten.unsafe_split.Tensor(tensor, size, dim)
 
 
 def forward_sequence() -> int:

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import fx
 
+from exporter.capture import own_overloads
 from exporter.capture.branches import explored
 from exporter.capture.graph import CapturedGraph, Source
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.known import ValueNeeded
+from exporter.capture.parts import take_apart
 from exporter.capture.randomness import SEEDED
 from exporter.capture.record import finished, recording, state_names
 from exporter.capture.recorder import Recorder
@@ -35,11 +37,13 @@ class TrainingRecorder(Recorder):
 
     Attributes:
         open_state: the names of parameters and buffers whose values are no part of the model.
+        is_after: whether the model's code and its backward pass are over.
     """
 
     def __init__(self, names: Mapping[int, str], open_state: Collection[str]) -> None:
         super().__init__(names, HANDLERS | SEEDED | _BELOW_AUTOGRAD)
         self.open_state = open_state
+        self.is_after = False
         self._lines: dict[int, tuple[Source | None, str]] = {}
         self._draws = 0
         self._inputs: dict[str, RecordedTensor] = {}
@@ -49,7 +53,7 @@ class TrainingRecorder(Recorder):
         sequence = backward_sequence()
         if sequence is None:
             node = super().record(target, args, kwargs)
-            self._lines[forward_sequence()] = node.meta["source"], self.scope
+            self._lines.setdefault(forward_sequence(), (node.meta["source"], self.scope))  # the call itself comes first
             return node
         before = self.scope
         scope = self._lines.get(sequence, (None, ""))[1]
@@ -61,6 +65,8 @@ class TrainingRecorder(Recorder):
 
     def source(self) -> Source | None:
         """The user's line, for the backward pass that of the forward call."""
+        if self.is_after:
+            return None
         sequence = backward_sequence()
         return super().source() if sequence is None else self._lines.get(sequence, (None, ""))[0]
 
@@ -80,7 +86,7 @@ class TrainingRecorder(Recorder):
         """Numbers of [0, 1) that follow from the seed, others at each call."""
         seed = self.input(SEED, torch.zeros((), dtype=torch.int64))
         self._draws += 1
-        drawn = self.call(torch.ops.fx2onnx.uniform.default, (seed, self._draws, list(sizes)), {"device": device})
+        drawn = self.call(own_overloads.uniform, (seed, self._draws, list(sizes)), {"device": device})
         result: torch.Tensor = drawn if dtype == drawn.dtype else self.call(aten.to.dtype, (drawn, dtype), {})
         return result
 
@@ -147,4 +153,9 @@ def native_batch_norm(
     return results[:3]
 
 
-_BELOW_AUTOGRAD = {aten.native_batch_norm.default: native_batch_norm}
+def unsafe_split(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
+    """Its parts are no views, so that recurrent layers may write to them."""
+    return take_apart(recorder, aten.split_copy.Tensor, *args, **kwargs)
+
+
+_BELOW_AUTOGRAD = {aten.native_batch_norm.default: native_batch_norm, aten.unsafe_split.Tensor: unsafe_split}

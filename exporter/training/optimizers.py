@@ -1,4 +1,4 @@
-"""What optimizers do to a parameter, in formulas: SGD, Adam and AdamW as torch computes them."""
+"""Optimizers of torch, understood: SGD, Adam and AdamW, their options and what they have made so far."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
+from exporter.capture import own_overloads
 from exporter.errors import OptimizerError
 
 Tensors = dict[str, torch.Tensor]
 Options = Mapping[str, Any]
+Update = tuple[Any, tuple[Any, ...]]  # an overload and its arguments
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,11 @@ class Rule:
     Attributes:
         factors: learning rate [], number of the update from 1 on [] (float64), options -> numbers that all
             parameters of a group share.
-        update: parameter, gradient, state, these numbers, options -> parameter and state anew.
+        update: parameter, gradient, state, these numbers, options -> the call that gives parameter and state anew.
     """
 
     factors: Callable[[torch.Tensor, torch.Tensor, Options], Tensors]
-    update: Callable[[torch.Tensor, torch.Tensor, Tensors, Tensors, Options], tuple[torch.Tensor, Tensors]]
+    update: Callable[[torch.Tensor, torch.Tensor, Tensors, Tensors, Options], Update]
 
 
 @dataclass(frozen=True)
@@ -119,29 +121,22 @@ def _group(kind: str, group: Mapping[str, Any], names: Mapping[int, str]) -> Gro
 
 
 def _sgd_factors(rate: torch.Tensor, update: torch.Tensor, options: Options) -> Tensors:
+    """The first momentum is the gradient itself, whatever the dampening."""
     if not options["dampening"]:
         return {"rate": rate}
     return {"rate": rate, "share": torch.where(update > 1, 1 - options["dampening"], 1.0)}
 
 
-def _sgd(
-    parameter: torch.Tensor, gradient: torch.Tensor, state: Tensors, factors: Tensors, options: Options
-) -> tuple[torch.Tensor, Tensors]:
-    """The parameter p - lr g, g with weight decay and momentum: b = m b + (1 - d) g, the first b being g."""
-    kind, rate = parameter.dtype, factors["rate"].to(parameter.dtype)
-    if options["weight_decay"]:
-        gradient = gradient + parameter * options["weight_decay"]
-    if "momentum_buffer" not in state:
-        return parameter - gradient * rate, {}
-    momentum = state["momentum_buffer"] * options["momentum"]
-    momentum = momentum + (gradient * factors["share"].to(kind) if "share" in factors else gradient)
-    gradient = gradient + momentum * options["momentum"] if options["nesterov"] else momentum
-    return parameter - gradient * rate, {"momentum_buffer": momentum}
+def _sgd(parameter: torch.Tensor, gradient: torch.Tensor, state: Tensors, factors: Tensors, options: Options) -> Update:
+    tensors = (parameter, gradient, state.get("momentum_buffer"), factors["rate"], factors.get("share"))
+    numbers = (float(options["weight_decay"]), float(options["momentum"]), bool(options["nesterov"]))
+    return own_overloads.sgd, (*tensors, *numbers)
 
 
 def _adam_factors(rate: torch.Tensor, update: torch.Tensor, options: Options) -> Tensors:
+    """What is missing to running means that began at 0 is 1 - b^t of them."""
     first, second = options["betas"]
-    factors = {"step": rate.double() / (1 - first**update), "root": (1 - second**update).sqrt()}
+    factors = {"rate": rate.double() / (1 - first**update), "root": (1 - second**update).sqrt()}
     if options["weight_decay"] and options.get("decoupled_weight_decay"):
         factors["kept"] = 1 - rate * options["weight_decay"]
     return factors
@@ -149,21 +144,11 @@ def _adam_factors(rate: torch.Tensor, update: torch.Tensor, options: Options) ->
 
 def _adam(
     parameter: torch.Tensor, gradient: torch.Tensor, state: Tensors, factors: Tensors, options: Options
-) -> tuple[torch.Tensor, Tensors]:
-    """The parameter p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps), for running means m, v of g, g^2.
-
-    Weight decay is part of the gradient in Adam; in AdamW it is p (1 - lr decay) before.
-    """
-    kind = parameter.dtype
-    first, second = options["betas"]
-    if "kept" in factors:
-        parameter = parameter * factors["kept"].to(kind)
-    elif options["weight_decay"]:
-        gradient = gradient + parameter * options["weight_decay"]
-    mean = state["exp_avg"] * first + gradient * (1 - first)
-    square = state["exp_avg_sq"] * second + gradient * gradient * (1 - second)
-    denominator = square.sqrt() / factors["root"].to(kind) + options["eps"]
-    return parameter - mean * factors["step"].to(kind) / denominator, {"exp_avg": mean, "exp_avg_sq": square}
+) -> Update:
+    decay = 0.0 if "kept" in factors else float(options["weight_decay"])
+    numbers = (*map(float, options["betas"]), float(options["eps"]), decay)
+    scalars = (factors["rate"], factors["root"], factors.get("kept"))
+    return own_overloads.adam, (parameter, gradient, state["exp_avg"], state["exp_avg_sq"], *scalars, *numbers)
 
 
 _SGD, _ADAM = Rule(_sgd_factors, _sgd), Rule(_adam_factors, _adam)

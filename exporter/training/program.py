@@ -99,6 +99,12 @@ class TrainingProgram:
         """
         return serialization.save(self.model, Path(path), external_data=external_data)
 
+    def save_testcase(self, folder: str | Path) -> Path:
+        """Write the step, the example and torch's results and gradients as a new folder; see `save_testcase`."""
+        from exporter.training.testcases import save_testcase
+
+        return save_testcase(self, Path(folder))
+
     def to_proto(self) -> onnx.ModelProto:
         """The step as a protobuf message."""
         return ir.to_proto(self.model)

@@ -40,6 +40,7 @@ class Step:
         """The results of the graph by name, for what the forward pass returned."""
         loss, outputs = result
         gradients = self._gradients(loss)
+        recorder.is_after = True
         with torch.no_grad():
             results: dict[str, Any] = {"loss": loss.detach()}
             if self.optimizer is not None:
@@ -111,9 +112,10 @@ class Step:
                 continue
             parameter, gradient = self.parameters[name], gradients[name] * sign if sign < 0 else gradients[name]
             state: Tensors = {key: recorder.input(f"{name}.{key}", parameter) for key in optimizer.kept(group)}
-            updated, kept = optimizer.rule.update(parameter, gradient, state, factors, group.options)
-            new |= {name: updated} | {f"{name}.{key}": value for key, value in kept.items()}
-            old |= {name: parameter} | {f"{name}.{key}": value for key, value in state.items()}
+            overload, arguments = optimizer.rule.update(parameter, gradient, state, factors, group.options)
+            names = [name, *(f"{name}.{key}" for key in state)]
+            new |= zip(names, recorder.call(overload, arguments, {}), strict=True)
+            old |= zip(names, [parameter, *state.values()], strict=True)
         return new, old
 
 
