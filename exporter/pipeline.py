@@ -19,6 +19,7 @@ from exporter.capture.graph import CapturedGraph
 from exporter.errors import InputError
 from exporter.lowerings import rules_with
 from exporter.optimization import optimize
+from exporter.precision import lower_precision
 from exporter.profile.recording import Profile
 from exporter.profile.timeline import current
 from exporter.program import Program
@@ -44,6 +45,8 @@ def export(
     output_names: Sequence[str] | None = None,
     opset_version: int | None = None,
     target: str = "",
+    precision: str = "float32",
+    keep_float32: Sequence[str] | None = None,
     capture: str = "auto",
     lowerings: Mapping[Any, Callable[..., Any]] | None = None,
     sizes: Mapping[str, int] | None = None,
@@ -70,6 +73,9 @@ def export(
         opset_version: the opset that the model will have, 17 to 24; the target's, which is 18, where None.
         target: the runtime that the model is for: "cpu", "cuda", "tensorrt", "coreml", "openvino"; where two
             ways of saying the same differ in what it takes, the model says it in that way.
+        precision: what a float32 model computes in: "float32", "float16" or "bfloat16"; inputs and results stay.
+        keep_float32: what computes in float32 all the same: op types, and patterns of node names such as
+            `head.*`; where None, `exporter.precision.KEPT`: normalizations, Softmax, sums, exponentials.
         capture: "record", "symbolic_trace", "compile", "export", or "auto", which tries them in turn.
         lowerings: overload, custom operator or `autograd.Function` -> a rule of yours, before ours: a function
             over the builder, or an `@onnxscript.script()` function.
@@ -114,6 +120,7 @@ def export(
             raise_decided(captured.constraints)
         with report.phase("optimization"):
             report.passes = dict(optimize(onnx_model))
+            lower_precision(onnx_model, precision, keep_float32)
     return Program(onnx_model, report, signature, captured, model, rules, target)
 
 
