@@ -101,19 +101,18 @@ def placement_of(session: onnxruntime.InferenceSession, provider: str, graph: ir
     ]
     placed = {name: Placed(name, op_type, owner) for owner, nodes in groups for name, op_type in nodes}
     order = {node.name or "": place for place, node in enumerate(graph)}
-    nodes = sorted(placed.values(), key=lambda node: order.get(node.name, _place(node, placed, order)))
+    ends: dict[str, float] = {}  # module -> behind its last node: where a node that onnxruntime made for it stands
+    for name in placed.keys() & order.keys():
+        module = placed[name].module
+        ends[module] = max(ends.get(module, 0.0), order[name] + 0.5)
+    last = float(len(order))
+    nodes = sorted(placed.values(), key=lambda node: order.get(node.name, ends.get(node.module, last)))
     owners = _owners(graph, placed)
     compiled = [nodes for owner, nodes in groups if owner == provider and len(nodes) > 1]
     partitions = _partitions(graph, owners, provider)
     if compiled:  # a provider that compiles tells its partitions itself
         partitions = sum(owner == provider for owner, _ in groups)
     return Placement(provider, tuple(nodes), partitions, _copies(graph, owners))
-
-
-def _place(node: Placed, placed: Mapping[str, Placed], order: Mapping[str, int]) -> float:
-    """The place of a node that onnxruntime made: behind the last one of its module, which it stands for."""
-    places = [order[name] for name in placed if name in order and name.rpartition("/")[0] == node.module]
-    return max(places, default=len(order)) + 0.5
 
 
 def _owners(graph: ir.Graph, placed: Mapping[str, Placed]) -> dict[ir.Node, str]:
