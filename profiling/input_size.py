@@ -22,6 +22,10 @@ PIXELS = (64, 224, 512, 1024)
 def main(
     rounds: Annotated[int, typer.Option(help="timed exports of ours at each size")] = 5,
     their_rounds: Annotated[int, typer.Option(help="timed exports of torch's at each size; 0 leaves them out")] = 3,
+    script_up_to: Annotated[
+        int, typer.Option(help="size up to which the TorchScript exporter is measured: it runs the model")
+    ] = max(TOKENS),
+    processor_time: Annotated[bool, typer.Option("--processor-time", help="for a machine with other work")] = False,
 ) -> None:
     """Print seconds by size."""
     from zoo import CASES
@@ -31,7 +35,8 @@ def main(
         "Export time by size of the example",
         ("model", "size", "ours, s", "torch.onnx, s", "TorchScript, s"),
         what=f"Static exports; ours interleaved over the sizes, the median of {rounds}; torch's {their_rounds} each;"
-        " one warm-up; saving aside (the TorchScript exporter writes to memory, as it must write).",
+        " one warm-up; saving aside (the TorchScript exporter writes to memory, as it must write)."
+        + (bench.use_processor_time() if processor_time else ""),
     )
     t5, resnet50 = CASES["t5"].build(), CASES["resnet50"].build()
     tokens = {size: CASES["t5"].inputs_at(0, batch=1, seq=size, target=size) for size in TOKENS}
@@ -41,7 +46,8 @@ def main(
         ours = _medians(partial(bench.export_ours, model), samples, rounds)
         asked = samples if their_rounds else {}
         theirs = _medians(partial(bench.export_torch, model), asked, their_rounds)
-        script = _medians(partial(_export_torchscript, model), asked, their_rounds)
+        small = {size: inputs for size, inputs in asked.items() if size <= script_up_to}
+        script = _medians(partial(_export_torchscript, model), small, their_rounds)
         panels[name] = {"ours": ours, "torch.onnx": _numbers(theirs), "TorchScript": _numbers(script)}
         for size, value in ours.items():
             report.add(name, f"{size} {unit}", value, theirs.get(size, ""), script.get(size, ""))

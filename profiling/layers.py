@@ -19,6 +19,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="timed exports of each depth")] = 3,
     theirs_up_to: Annotated[int, typer.Option(help="depth up to which torch.onnx is measured")] = max(THEIRS),
     dynamic: Annotated[bool, typer.Option("--dynamic", help="with a dynamic batch")] = False,
+    processor_time: Annotated[bool, typer.Option("--processor-time", help="for a machine with other work")] = False,
 ) -> None:
     """Print seconds by number of layers."""
     import torch
@@ -28,7 +29,8 @@ def main(
         "layers_dynamic" if dynamic else "layers",
         "Export time by number of layers" + (", dynamic batch" if dynamic else ""),
         ("layers", "ours, s", "ours, ms a layer", "torch.onnx, s", "ratio"),
-        what=f"A chain of N Linear({WIDTH}, {WIDTH}) and ReLU; medians of {rounds} after a warm-up; saving aside.",
+        what=f"A chain of N Linear({WIDTH}, {WIDTH}) and ReLU; medians of {rounds} after a warm-up; saving aside."
+        + (bench.use_processor_time() if processor_time else ""),
     )
     inputs = (torch.randn(2, WIDTH),)
     medians: dict[str, dict[float, float]] = {"ours": {}, "torch.onnx": {}}

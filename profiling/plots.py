@@ -12,6 +12,7 @@ from matplotlib import pyplot
 matplotlib.use("Agg")
 COLORS = {"ours": "#1c7ed6", "torch.onnx": "#e8590c", "TorchScript": "#868e96"}
 PHASES = {
+    "registration": "#a0d8d8",
     "capture": "#74a9e6",
     "decomposition": "#b78be0",
     "translation": "#6cc78f",
