@@ -11,10 +11,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from exporter import export
+from exporter import Profile, export
 from exporter.cli import app
 from exporter.errors import InputError, SaveError
-from exporter.profile.recording import Profile
 from exporter.profile.spans import Frame, Spans, module_frames
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
-from exporter import export
+from exporter import Profile, export
 from exporter.errors import InputError
 from exporter.profile.charts import slowest_rules
 from exporter.profile.memory import Peaks
-from exporter.profile.recording import Profile
 from exporter.profile.timeline import Phase, RuleTime, Timeline, current, phase
 
 
@@ -35,6 +36,16 @@ def test_phases_of_an_export_with_their_counts(tmp_path) -> None:
     assert phases["export", "translation", "shape inference"].count >= phases["export", "translation"].count
     assert phases["save", "writing"].count == path.stat().st_size
     assert phases["save", "writing"].unit == "bytes"
+
+
+def test_the_timeline_as_text(tmp_path) -> None:
+    program = export(Net().eval(), (torch.randn(2, 4),))
+    program.save(tmp_path / "net.onnx")
+    words = [re.sub(r"^ *[\d.]+ ms  ", "", line) for line in str(program.report.timeline).splitlines()]
+    captured = len(program.captured.graph.nodes)
+    assert words[:3] == ["export", f"  capture, {captured} graph nodes", "  translation, 4 nodes"]
+    assert "    shape inference, 4 nodes" in words
+    assert words.index("save") > words.index("    fusion, 0 rewrites")
 
 
 def test_each_pass_is_a_phase_that_counts_its_rewrites() -> None:

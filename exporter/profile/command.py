@@ -66,7 +66,7 @@ def phases_table(timeline: Timeline) -> Table:
     for name in ("time", "share", "count"):
         table.add_column(name, justify="right")
     total = sum(phase.seconds for phase in phases if len(phase.path) == 1)
-    for phase in _in_order(timeline, ()):
+    for phase in timeline.in_order():
         name = "  " * (len(phase.path) - 1) + phase.name
         cells = [_milliseconds(phase.seconds), f"{phase.seconds / total:.1%}", _count(phase)]
         table.add_row(name, *([_mebibytes(phase.peak_bytes)] if with_memory else []), *cells)
@@ -82,10 +82,6 @@ def rules_table(rules: Sequence[RuleTime], title: str) -> Table:
         a_node = f"{1e6 * rule.seconds_a_node:.1f} µs"
         table.add_row(rule.overload, _milliseconds(rule.seconds), str(rule.calls), str(rule.nodes), a_node)
     return table
-
-
-def _in_order(timeline: Timeline, path: tuple[str, ...]) -> list[Phase]:
-    return [row for phase in timeline.inside(*path) for row in (phase, *_in_order(timeline, phase.path))]
 
 
 def _mebibytes(count: int | None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter.errors import InputError
 
-__all__ = ["Peaks", "resident_bytes"]
+__all__ = ["Peaks"]
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -47,21 +47,12 @@ class Peaks:
         return peak
 
 
-def resident_bytes() -> int:
-    """The resident memory of this process now."""
-    return _status("VmRSS")
-
-
 def _peak_bytes() -> int:
-    return _status("VmHWM")
+    found = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
+    if found is None:
+        raise OSError(f"{_STATUS} has no VmHWM")
+    return int(found[1]) * 1024
 
 
 def _set_back() -> None:
     _RESET.write_text("5")
-
-
-def _status(field: str) -> int:
-    found = re.search(rf"{field}:\s+(\d+) kB", _STATUS.read_text())
-    if found is None:
-        raise OSError(f"{_STATUS} has no {field}")
-    return int(found[1]) * 1024

@@ -121,6 +121,20 @@ class Timeline:
         """The phases directly inside one."""
         return (phase for phase in self.phases.values() if phase.path[:-1] == path)
 
+    def in_order(self, *path: str) -> Iterator[Phase]:
+        """The phases inside one, each before those inside it."""
+        for phase in self.inside(*path):
+            yield phase
+            yield from self.in_order(*phase.path)
+
+    def __str__(self) -> str:
+        """A line for each phase: its time, its name and what it worked on."""
+        return "\n".join(
+            f"{1000 * phase.seconds:10.2f} ms  {'  ' * (len(phase.path) - 1)}{phase.name}"
+            + (f", {phase.count} {phase.unit}" if phase.unit else "")
+            for phase in self.in_order()
+        )
+
 
 class _Running:
     """A phase while it runs; entering it gives the phase."""
