@@ -54,11 +54,12 @@ def main(
     rounds: Annotated[int, typer.Option(help="timed passes of each")] = 5,
     folder: Annotated[Path | None, typer.Option(help="where exported models are kept for another run")] = None,
     check: Annotated[bool, typer.Option(help="compare with what onnxruntime computes")] = True,
-    backend: Annotated[bool, typer.Option(help="with the backend node tests of ONNX")] = True,
+    zoo: Annotated[bool, typer.Option(help="on the zoo's models")] = True,
+    backend: Annotated[bool, typer.Option(help="on the backend node tests of ONNX, all together")] = True,
 ) -> None:
     """Print times and resolved dims."""
     report = bench.Report(
-        "shape_inference",
+        "shape_inference" if zoo else "shape_inference_backend",
         "Shape inference",
         ("model", "nodes", "ours, µs a node", *OTHERS, "dims", "ours", *OTHERS, "wrong"),
         what="Passes over models without any shapes but the inputs': the least processor time a node, in µs,"
@@ -73,7 +74,7 @@ def main(
         kept = (folder or Path(temporary)).absolute()
         kept.mkdir(parents=True, exist_ok=True)
         os.chdir(kept)  # where the passes that read constants find them
-        for item in prepare(models or _names(), kept):
+        for item in prepare((models or _names()) if zoo else (), kept):
             if isinstance(item, str):
                 report.note(f"Not exported: {item}")
                 continue
@@ -189,7 +190,7 @@ def measure_backend() -> Result:
         failed = [name for name, row in one.rows.items() if row.failure]
         for name in failed:
             failures[name] += 1
-        found = {} if failed else times(model, {tool.name: tool for tool in TOOLS}, 3)
+        found = {} if failed else times(model, {tool.name: tool for tool in TOOLS}, 1)
         total.nodes += 0 if failed else one.nodes
         total.dims += one.dims
         for name, row in one.rows.items():
