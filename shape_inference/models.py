@@ -99,10 +99,15 @@ class _Inference:
 
     def _graph(self, nodes: Iterable[ir.Node]) -> None:
         """Type what the nodes make, in an order in which they can run."""
+        errors, sizes = len(self._errors), set(self._names.data_sizes)
         try:
             for node in nodes:
                 self._visit(node)
         except _Unsorted:
+            # What was found so far is found again.
+            del self._errors[errors:]
+            for name in self._names.data_sizes.keys() - sizes:
+                del self._names.data_sizes[name]
             for node in self._sorted(nodes):
                 self._visit(node, unsorted=True)
 

@@ -264,6 +264,19 @@ def test_refuses_what_does_not_fit_the_model(name: str) -> None:
     assert str(caught.value) == message
 
 
+def test_what_is_found_before_nodes_are_sorted_is_found_once() -> None:
+    found = model("g (float[2, 3] x) => (y) { m = MatMul(x, x) p = NonZero(x) n = Relu(p) y = Abs(n) }")
+    nodes = list(found.graph)
+    found.graph.remove(nodes[2])
+    found.graph.append(nodes[2])
+    result = infer(found)
+    assert [str(error) for error in result.errors] == [
+        "MatMul: the inner sizes must be equal, got 3 and 2",
+    ]
+    assert list(result.data_sizes.values()) == ["NonZero"]
+    assert shown(result, "y").startswith("int64[2, ")
+
+
 FUNCTIONS = """
 <opset_import: ["": 18], domain: "local">
 twice <alpha> (x) => (y) { a = LeakyRelu<alpha: float = @alpha>(x) y = Concat<axis = 0>(a, a) }
