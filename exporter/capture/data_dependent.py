@@ -214,6 +214,9 @@ def has_mask(func: Any, args: Sequence[Any]) -> bool:
     )
 
 
+_ENDLESS = 1 << 62  # the end of `x[1:]`
+
+
 def is_open_slice(func: Any, args: Sequence[Any], sizes: Sequence[SizeNode]) -> bool:
     """Whether this is a slice by bounds that depend on values, or by numbers of a dim whose size does."""
     return func is aten.slice.Tensor and (any(size.data for size in sizes) or _is_open(*args))
@@ -228,7 +231,7 @@ def _is_open(tensor: Any, dim: int = 0, start: Any = None, end: Any = None, step
 def slice_outcomes(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
     """`x[start:end]` by bounds that depend on values: taken to lie inside, so that x[:n] has the size n.
 
-    `boxes[:100]` is of as many boxes as there are, at most 100: no sample may make that 100.
+    `boxes[:100]` is of as many boxes as there are, at most 100: no sample may make that 100, or all of them.
     """
     given: list[Any] = [*args, *(0, None, None, 1)[len(args) - 1 :]]
     tensor, dim, start, end, step = given
@@ -241,7 +244,7 @@ def slice_outcomes(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
     if by_values and (min(lengths) <= 0 or step != 1):
         counts = counts_of(recorder, recorder.graph_node(by_values[0]))
         lengths = [count if n <= 0 or step != 1 else n for n, count in zip(lengths, counts, strict=True)]
-    elif not by_values and len(set(lengths)) == 1:
+    elif not by_values and (end is not None and end < _ENDLESS or len(set(lengths)) == 1):
         lengths = list(_counts(recorder, ("slice", recorder.numbering.of(recorder.node_of(tensor)), dim, start, end)))
     pairs = zip(metas, lengths, strict=True)
     return [outcome_of(stretched(meta, dim, max(length, 0)), [meta]) for meta, length in pairs]
