@@ -244,7 +244,7 @@ def slice_outcomes(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
     if by_values and (min(lengths) <= 0 or step != 1):
         counts = counts_of(recorder, recorder.graph_node(by_values[0]))
         lengths = [count if n <= 0 or step != 1 else n for n, count in zip(lengths, counts, strict=True)]
-    elif not by_values and (end is not None and end < _ENDLESS or len(set(lengths)) == 1):
+    elif not by_values and ((end is not None and end < _ENDLESS) or len(set(lengths)) == 1):
         lengths = list(_counts(recorder, ("slice", recorder.numbering.of(recorder.node_of(tensor)), dim, start, end)))
     pairs = zip(metas, lengths, strict=True)
     return [outcome_of(stretched(meta, dim, max(length, 0)), [meta]) for meta, length in pairs]
