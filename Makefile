@@ -35,6 +35,7 @@ lint: environment
 format: environment
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
+	$(RUN)/python -m exporter ops --write docs/operators.md
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -154,6 +154,11 @@ class RuleRegistry:
         """The rule that a user gave for an overload, before those of the parent; None without a parent."""
         return None if self._parent is None else self._rules.get(overload)
 
+    def functions(self) -> Iterator[tuple[str, Callable[..., Any]]]:
+        """The name of each overload that has a rule, of libraries not imported too, and the rule's function."""
+        names = {str(overload): rule.function for overload, rule in self._rules.items()}
+        yield from (self._later | names).items()
+
     def __iter__(self) -> Iterator[Rule]:
         return iter(self._rules.values())
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from exporter.check.command import check
 from exporter.command_line import FactoryArgument, Reported, TracebackOption, console, made_by
 from exporter.errors import MissingRuleError
+from exporter.operators_command import ops
 from exporter.profile.command import profile
 from exporter.shapes_command import shapes
 from exporter.validation.command import validate
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command("check")(check)
 app.command("profile")(profile)
+app.command("ops")(ops)
 app.command("shapes")(shapes)
 app.command("validate")(validate)
 app.command("lint")(lint)
@@ -69,22 +71,6 @@ def export(
                 report = program.validate()
                 console.print(str(report))
                 report.check()
-
-
-@app.command()
-def ops(
-    search: Annotated[str, typer.Argument(help="Only overloads whose name has this in it.")] = "",
-) -> None:
-    """Print the overloads that have a lowering rule."""
-    from aten_lowering import registry
-
-    rows = sorted((str(rule.overload), rule.function.__module__.rpartition(".")[2]) for rule in registry)
-    rows = [row for row in rows if search in row[0]]
-    table = Table("overload", "family")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-    console.print(f"{len(rows)} overloads")
 
 
 class _Steps:
