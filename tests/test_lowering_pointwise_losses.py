@@ -60,6 +60,11 @@ CASES = [
         Case(f"{name} {reduction}", partial(function, reduction=reduction), inputs)
         for (name, (function, inputs)), reduction in itertools.product(LOSSES.items(), REDUCTIONS)
     ],
+    Case(
+        "soft_margin_loss of halves, where the exponential overflows",
+        lambda x, t: F.soft_margin_loss(x * 8, t.sign(), reduction="none"),
+        partial(_two, torch.float16),
+    ),
     Case("mse_loss of halves", F.mse_loss, partial(_two, torch.float16)),
     Case("mse_loss of a sum is", partial(F.mse_loss, reduction="sum"), _two, ops="Sub ReduceSumSquare"),
     Case("mse_loss of scalars", partial(F.mse_loss, reduction="sum"), lambda: [torch.tensor(2.0), torch.tensor(5.0)]),

@@ -130,8 +130,10 @@ def multilabel_margin_loss(op: Builder, self: Value, target: Value, reduction: i
     The targets of a row end at the first negative one.  torch's own decomposition counts class 0 for each
     that is missing.
     """
-    x, count = widened(op, self), dims(self)[-1]
-    target = op.cast(target, ir.DataType.INT64)
+    x, target = widened(op, self), op.cast(target, ir.DataType.INT64)
+    if not rank(self):
+        x, target = op.unsqueeze(x, [0]), op.reshape(target, [1])
+    count = dims(x)[-1]
     over = op.CumSum(op.cast(op.Less(target, 0), ir.DataType.INT64), -1)
     missing = op.Greater(over, 0)
     place = op.unsqueeze(op.Where(missing, -1, target), [-1])

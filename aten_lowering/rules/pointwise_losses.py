@@ -114,9 +114,12 @@ def kl_div(op: Builder, self: Value, target: Value, reduction: int, log_target: 
 
 @lowers(aten.soft_margin_loss.default)
 def soft_margin_loss(op: Builder, self: Value, target: Value, reduction: int) -> Value:
-    """[*S], [*S] -> [] or [*S]: log(1 + exp(-t x))."""
+    """[*S], [*S] -> [] or [*S]: log(1 + exp(-t x)); infinite where the exponential is above what float16 holds."""
     x, t = _wide(op, self, target)
-    return _done(op, op.Log(op.Add(op.Exp(op.Neg(op.Mul(t, x))), 1.0)), reduction, self, target)
+    power = op.Exp(op.Neg(op.Mul(t, x)))
+    if dtype(self) == ir.DataType.FLOAT16:
+        power = op.Where(op.Greater(power, 65504.0), float("inf"), power)
+    return _done(op, op.Log(op.Add(power, 1.0)), reduction, self, target)
 
 
 @lowers(aten.margin_ranking_loss.default)

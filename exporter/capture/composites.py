@@ -75,8 +75,9 @@ def _slope(tensor: torch.Tensor, axis: int, spacing: float, edge_order: int) -> 
 
 @handles(aten.linalg_vander.default)
 def vander(recorder: Recorder, func: Any, x: torch.Tensor, *, N: Any = None) -> torch.Tensor:
-    """[*B, n] -> [*B, n, N], the powers from 0 on."""
+    """[*B, n] -> [*B, n, N], the powers from 0 on; rank 0 counts as [1]."""
     with recorder:
+        x = x if x.ndim else x.unsqueeze(0)
         return x.unsqueeze(-1) ** torch.arange(x.shape[-1] if N is None else N)
 
 
