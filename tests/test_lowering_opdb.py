@@ -57,7 +57,8 @@ _GATE = 12  # one in so many operators is in the gate
 
 
 def _sampled(name: str, dtype: str) -> bool:
-    return zlib.crc32(f"gate {name} {dtype}".encode()) % _GATE == 0
+    """Whether a call is in the gate, which leaves open dims to the tests of each family."""
+    return dtype != "dynamic" and zlib.crc32(f"gate {name} {dtype}".encode()) % _GATE == 0
 
 
 _CALLS = [(name, dtype) for dtype in opdb.DTYPES for name in opdb.names(dtype)]
