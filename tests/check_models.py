@@ -34,7 +34,7 @@ def steady():
 
 
 def stops():
-    return made(lambda self, x: x.sin(), lambda self, x: x.sin() if x.sum() > 0 else x.cos())
+    return made(lambda self, x: x.sin(), lambda self, x: torch.linalg.eigvals(x.T @ x).real)
 
 
 def differs():
@@ -60,6 +60,10 @@ def freezes():
 
 def leaves_provider():
     return made(lambda self, x: x.sin(), lambda self, x: torch.rand_like(x).sin())
+
+
+def leaves_nodes():
+    return more_nodes()
 
 
 def slows():

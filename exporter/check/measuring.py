@@ -78,6 +78,10 @@ def examine(
         outputs=_ports(program.model.graph.outputs),
         providers={result.provider: result.verdict for result in report.results},
         max_difference=report.max_difference, calibrated_seconds=calibrated,
+        left_to_cpu={
+            result.provider: dict(sorted(Counter(node.op_type for node in result.placement.fallback).items()))
+            for result in report.results if result.placement is not None and result.placement.fallback
+        },
     )  # fmt: skip
     verdict, message = _verdict(report)
     return Outcome(spec.name, verdict, message, phase, facts, export_seconds=seconds, versions=versions())

@@ -40,6 +40,7 @@ class Facts:
         providers: execution provider -> what became of the model there.
         max_difference: between eager and onnxruntime, as a share of the output's scale.
         calibrated_seconds: CPU time of the export, as a multiple of the calibration's.
+        left_to_cpu: execution provider -> operator -> how many nodes of it onnxruntime gave to the CPU instead.
     """
 
     opset: int
@@ -51,6 +52,7 @@ class Facts:
     providers: dict[str, str]
     max_difference: float
     calibrated_seconds: float
+    left_to_cpu: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def nodes(self) -> int:

@@ -68,6 +68,12 @@ def _providers(old: Facts, new: Facts, message: str) -> Iterator[Regression]:
         if before == Verdict.PASSED.value and now not in (Verdict.PASSED.value, Verdict.DIFFERS.value):
             because = f" ({message})" if message else ""
             yield Regression(Kind.PROVIDER, provider, before, now + because)
+    for provider, ops in new.left_to_cpu.items():
+        for op, count in ops.items():
+            already = old.left_to_cpu.get(provider, {}).get(op, 0)
+            if provider in old.providers and count > already:
+                what = f"{provider}, nodes of {op} left to the CPU"
+                yield Regression(Kind.PROVIDER, what, str(already), str(count))
 
 
 def _growth(old: Facts, new: Facts, tolerances: Tolerances) -> Iterator[Regression]:

@@ -148,6 +148,7 @@ def _described(facts: Facts) -> dict[str, str]:
         "largest difference": f"{facts.max_difference:.2g}",
         "export, in calibrations": f"{facts.calibrated_seconds:.2g}",
         **{f"on {provider}": verdict for provider, verdict in facts.providers.items()},
+        **{f"left to the CPU by {provider}": ", ".join(ops) for provider, ops in facts.left_to_cpu.items()},
         **ports,
         **{f"op {op}": str(count) for op, count in facts.ops.items()},
     }
