@@ -121,7 +121,8 @@ def export(
         with report.phase("optimization"):
             report.passes = dict(optimize(onnx_model))
             lower_precision(onnx_model, precision, keep_float32)
-    return Program(onnx_model, report, signature, captured, model, rules, target)
+    reference = model.module() if isinstance(model, torch.export.ExportedProgram) else model
+    return Program(onnx_model, report, signature, captured, reference, rules, target)
 
 
 def translate(
