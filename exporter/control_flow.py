@@ -115,7 +115,7 @@ Run = Callable[[CapturedGraph, Builder, Sequence[Value]], list[Value]]
 
 def _runner(translator: Translator, node: fx.Node, used: Sequence[Any]) -> Run:
     """Translate a graph into a builder; `used` is what the nodes of the graphs around became."""
-    outside: Mapping[fx.Node, Any] = dict(zip(node.args[-1], used, strict=True))  # type: ignore[arg-type]
+    outside: Mapping[fx.Node, Any] = dict(zip(node.args[-1], used, strict=True))  # type: ignore[arg-type]  # a list of nodes
 
     def run(captured: CapturedGraph, op: Builder, inputs: Sequence[Value]) -> list[Value]:
         return [_as_output(op, item) for item in translator.translate_inner(captured, op, inputs, outside)]

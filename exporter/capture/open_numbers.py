@@ -78,11 +78,8 @@ def _of_one(original: Function, number: Any, *base: Any) -> Any:
         return original(number, *base)
     node: SizeNode = number.node
     values = tuple(original(value) for value in node.values)
-    result = size_from_node(SizeNode(node.owner, values, _ORIGINALS[original], (node,), node.data))
+    result = size_from_node(SizeNode(node.owner, values, original, (node,), node.data))
     return result / math.log(base[0]) if base else result
-
-
-_ORIGINALS = {function: function for function in _OF_ONE}
 
 
 def _of_a_size(answer: bool) -> Function:

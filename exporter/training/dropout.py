@@ -47,5 +47,5 @@ def _never(original: Callable[..., Any], argument: str) -> Callable[..., Any]:
         return original(*args, **{**kwargs, argument: 0.0})
 
     with contextlib.suppress(TypeError, ValueError):
-        function.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+        function.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]  # read when it is called
     return function
