@@ -52,6 +52,7 @@ CASES = [
     Case("slice_scatter of nothing", lambda x: torch.slice_scatter(x, x[:, :0], 1, 3, 1), _x, fixed=(1,)),
     Case("slice_scatter in steps", lambda x: torch.slice_scatter(x, x[:, ::2] * 2, 1, 0, None, 2), _x),
     Case("slice_scatter one in steps", lambda x: torch.slice_scatter(x, x[:, :1] * 2, 1, 3, 4, 2), _x, fixed=(1,)),
+    Case("slice_scatter of nothing in steps", lambda x: torch.slice_scatter(x, x[:, 3:1:2], 1, 3, 1, 2), _x, fixed=(1,)),
     Case("slice_scatter by a size", lambda x, y: torch.slice_scatter(x, y, 0, 1, y.shape[0] + 1), _pair),
     Case("select_scatter", lambda x: torch.select_scatter(x, x[:, 0] * 2, 1, 2), _x, ops="Gather Mul Unsqueeze Where"),
     Case("select_scatter of one", lambda x: torch.select_scatter(x[:1], x[0] * 2, 0, 0), _x,

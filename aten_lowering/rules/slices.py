@@ -80,6 +80,8 @@ def slice_scatter(
     """[*L, a, *R], [*L, n, *R] -> [*L, a, *R] with src at start:end:step of an axis."""
     axis = axis_of(self, dim)
     size = dims(self)[axis]
+    if dims(src)[axis] == 0:
+        return self
     if same(step, 1) and (start is None or _is_before(start, end)):
         pieces = [] if start is None or same(start, 0) else [_cut(op, self, axis, 0, start)]
         rest = [] if end is None or at_least(end, size) else [_cut(op, self, axis, end, _END)]

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from exporter.capture.tensors import RecordedTensor
-from exporter.capture.torch_internals import outside_modes
+from exporter.capture.torch_internals import is_random, outside_modes
+
+if TYPE_CHECKING:
+    from exporter.capture.recorder import Recorder
 
 aten = torch.ops.aten
 
 FOLD_LIMIT = 1024  # elements, of all arguments and of each result
+_DRAWN_LIMIT = 1 << 20  # of what is drawn from a seed that the model sets: drawn at run time, it is something else
 _CREATIONS = {aten.arange.default, aten.arange.start, aten.arange.start_step, aten.zeros.default,
               aten.ones.default, aten.full.default, aten.scalar_tensor.default, aten.linspace.default,
               aten.eye.default, aten.eye.m, aten.empty.memory_format}  # fmt: skip
+# What draws numbers -> which of its arguments is the shape.
+_DRAWN = {aten.randn.default: 0, aten.rand.default: 0, aten.randint.default: 1, aten.randint.low: 2}
 
 
-def folded(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[RecordedTensor]) -> Any:
-    """The real result of a call whose tensors are all known and small; else None."""
-    if torch.Tag.nondeterministic_seeded in func.tags:
-        return None
+def folded(
+    func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[RecordedTensor], is_seeded: bool = False
+) -> Any:  # fmt: skip
+    """The real result of a call whose tensors are all known and small; else None.
+
+    Random numbers are known where torch is `is_seeded` by the model: as in eager, they are the same in every run.
+    """
+    if is_random(func):
+        known = is_seeded and not tensors and func in _DRAWN and math.prod(args[_DRAWN[func]]) <= _DRAWN_LIMIT
+        return _computed(func, args, kwargs) if known else None
     if tensors:
         if any(tensor.constant is None for tensor in tensors):
             return None
@@ -29,14 +43,34 @@ def folded(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: S
             return None
     elif func not in _CREATIONS or not _is_small_creation(func, args):
         return None
+    result = _computed(func, args, kwargs)
+    results = result if isinstance(result, (list, tuple)) else [result]
+    too_large = any(isinstance(item, torch.Tensor) and item.numel() > FOLD_LIMIT for item in results)
+    return None if too_large else result
+
+
+def _computed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     real = {name: _real(argument) for name, argument in kwargs.items()}
     if "device" in real:
         real["device"] = torch.device("cpu")
     with outside_modes():
-        result = func(*map(_real, args), **real)
-    results = result if isinstance(result, (list, tuple)) else [result]
-    too_large = any(isinstance(item, torch.Tensor) and item.numel() > FOLD_LIMIT for item in results)
-    return None if too_large else result
+        return func(*map(_real, args), **real)
+
+
+@contextlib.contextmanager
+def seeds(recorder: Recorder) -> Iterator[None]:
+    """Note where the model sets torch's seed, as for the random rotations of a hash."""
+    original = torch.manual_seed
+
+    def manual_seed(seed: int) -> torch.Generator:
+        recorder.is_seeded = True
+        return original(seed)
+
+    torch.manual_seed = manual_seed
+    try:
+        yield
+    finally:
+        torch.manual_seed = original
 
 
 def _is_small_creation(func: Any, args: Sequence[Any]) -> bool:
@@ -48,10 +82,7 @@ def _is_small_creation(func: Any, args: Sequence[Any]) -> bool:
     shape = (
         args[0] if args and isinstance(args[0], (list, tuple)) else [args[2]] if func is aten.linspace.default else []
     )
-    count = 1
-    for size in shape:
-        count *= size
-    return count <= FOLD_LIMIT
+    return math.prod(shape) <= FOLD_LIMIT
 
 
 def _real(argument: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 
 from exporter.capture.branches import explored
 from exporter.capture.custom_functions import Keeps, whole_functions
+from exporter.capture.folding import seeds
 from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.known import ValueNeeded
@@ -104,6 +105,7 @@ def recording(
         stack.enter_context(open_numbers(recorder))
         stack.enter_context(script_calls(Script(recorder).call))
         stack.enter_context(replaced_functions())
+        stack.enter_context(seeds(recorder))
         arguments = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)
         yield arguments

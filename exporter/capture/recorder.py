@@ -49,6 +49,7 @@ from exporter.capture.tensors import (
 from exporter.capture.torch_internals import (
     DispatchMode,
     is_mutable,
+    is_random,
     outside_modes,
     replace_tensor,
     same_storage,
@@ -91,6 +92,7 @@ class Recorder(Answers, DispatchMode):
         sizes: node of the graph -> the size that it computes.
         wholes: the sizes of the parts that a tensor was split into by values -> the size of the whole.
         batches: the node of a packed sequence's batch sizes -> the first of them, a size.
+        is_seeded: whether the model has set torch's seed, and all that was drawn since is known.
     """
 
     def __init__(self, names: Mapping[int, str], handlers: Mapping[Any, Callable[..., Any]]) -> None:
@@ -123,6 +125,7 @@ class Recorder(Answers, DispatchMode):
         self.sizes: dict[fx.Node, SizeNode] = {}
         self.wholes: dict[tuple[tuple[int, ...], ...], tuple[int, ...]] = {}
         self.batches: dict[fx.Node, int | torch.SymInt] = {}
+        self.is_seeded = False
 
     # What torch calls.
 
@@ -350,8 +353,9 @@ class Recorder(Answers, DispatchMode):
         tensors: list[RecordedTensor], sizes: list[SizeNode],
     ) -> Any:  # fmt: skip
         """The results computed at once, where they are small and depend on no input; else None."""
-        result = None if sizes else folded(func, args, kwargs, tensors)
+        result = None if sizes else folded(func, args, kwargs, tensors, self.is_seeded)
         if result is None:
+            self.is_seeded &= not is_random(func)
             return None
         device = torch.device(kwargs.get("device") or device_of(tensors))
         step = ViewStep(func, tuple(args[1:]), dict(kwargs))

@@ -226,5 +226,14 @@ def _view_at(tensor: RecordedTensor, sample: int) -> torch.Tensor:
     view = _view_at(tensor.parent, sample)
     if tensor.step is None:
         return view
-    args = [argument.values[sample] if isinstance(argument, SizeNode) else argument for argument in tensor.step.args]
-    return replace(tensor.step, args=tuple(args)).take(view)
+    return replace(tensor.step, args=tuple(_numbers_at(tensor.step.args, sample))).take(view)
+
+
+def _numbers_at(arguments: Sequence[Any], sample: int) -> list[Any]:
+    """The arguments with numbers, at one sample, in place of sizes."""
+    return [
+        _numbers_at(argument, sample) if isinstance(argument, (list, tuple))
+        else argument.values[sample] if isinstance(argument, SizeNode)
+        else argument
+        for argument in arguments
+    ]  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from exporter.capture.graph import CapturedGraph
+from exporter.capture.graph import CapturedGraph, either
 from exporter.capture.torch_internals import higher_order
 
 __all__ = ["intermediates"]
@@ -118,6 +118,7 @@ def _associative_scan(run: Any, graphs: Any, rows: Sequence[Any]) -> list[Any]:
 
 
 _CONTROL_FLOW: dict[Any, Callable[..., list[Any]]] = {
+    either: _cond,
     higher_order("cond"): _cond,
     higher_order("while_loop"): _while_loop,
     higher_order("scan"): _scan,
