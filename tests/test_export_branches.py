@@ -39,6 +39,13 @@ def _written(x: torch.Tensor) -> torch.Tensor:
     return total.cumsum(0)
 
 
+def _sizes_after(x: torch.Tensor) -> torch.Tensor:
+    x = torch.cat([x, x + 1])
+    if (x > 3).any():
+        x = x.index_put((x > 1).nonzero(as_tuple=True), torch.tensor(1.0))
+    return x.view(torch.div(x.size(0), 2, rounding_mode="trunc"), -1)
+
+
 def _two(x: torch.Tensor) -> torch.Tensor:
     if x.max() > 3:
         x = x.flip(1)
@@ -63,7 +70,8 @@ def _numbers(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-MODELS: list[Callable[..., Any]] = [_plain, _asked_again, _sizes_differ, _written, _two, _first, _numbers]
+MODELS: list[Callable[..., Any]] = [_plain, _asked_again, _sizes_differ, _written, _two, _first, _numbers,
+                                     _sizes_after]  # fmt: skip
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])

@@ -36,6 +36,19 @@ def _uneven(x: torch.Tensor) -> torch.Tensor:
     return y
 
 
+def _overlapping(x: torch.Tensor) -> torch.Tensor:
+    """[batch, seq, heads, d] -> chunks of 2 rows, each with one of the next: what Longformer's windows are."""
+    rows = x.transpose(1, 2).reshape(-1, x.shape[1], x.shape[3])
+    chunks = rows.view(rows.shape[0], x.shape[1] // 2, 2, x.shape[3])
+    (a, count, *sizes), (b, step, *strides) = chunks.size(), chunks.stride()
+    return chunks.as_strided([a, count * 2 - 1, *sizes], [b, step // 2, *strides]) * 2
+
+
+def _seeded(x: torch.Tensor) -> torch.Tensor:
+    torch.manual_seed(5)
+    return torch.einsum("bd,dh->bh", x, torch.randn(4, 3)) + torch.rand(3) + torch.randint(2, 9, (3,))
+
+
 _X = _x(3, 4)
 
 # Functions that take plain numbers, given sizes.
@@ -58,6 +71,9 @@ NUMBERS = [
     Case("tril_indices", lambda x: torch.tril_indices(x.shape[0], x.shape[1], 1), _X),
     Case("triu_indices", lambda x: torch.triu_indices(x.shape[0], 3), _X),
     Case("stride", lambda x: x * x.stride(0) + x.stride(1), _X),
+    Case("chunks_that_overlap", _overlapping, _x(2, 8, 2, 3), fixed=(0, 2, 3)),
+    Case("chunks_that_overlap_in_one_of_a_batch", _overlapping, _x(1, 8, 2, 3), fixed=(0, 3)),
+    Case("numbers_from_a_seed", _seeded, _X, fixed=(1,)),
 ]  # fmt: skip
 NUMBERS += [
     Case(f"{name}_window", lambda x, name=name: x * getattr(torch, f"{name}_window")(x.shape[1]), _x(3, 8))

@@ -12,6 +12,7 @@ from exporter.capture.packed import first_batch_size
 from exporter.capture.parts import TAKES_APART, put_together, split_by_sizes, split_by_tensor, take_apart
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor, offset_of
+from exporter.capture.windows import windows
 from exporter.errors import CaptureError
 
 aten = torch.ops.aten
@@ -194,6 +195,10 @@ def as_strided(
 ) -> Any:  # fmt: skip
     """It looks at the memory of what the tensor is a view of, whatever the view."""
     recorded = recorder.tensor(tensor)
+    if storage_offset is None and any(isinstance(step, torch.SymInt) for step in stride):
+        taken = windows(recorder, recorded, size, stride)
+        if taken is not None:
+            return taken
     root = recorded
     while root.parent is not None:
         root = root.parent

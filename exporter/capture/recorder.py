@@ -81,7 +81,7 @@ class Recorder(Answers, DispatchMode):
         state: name -> the real tensor of each `get_attr` node.
         decisions: what Python code decided by dynamic sizes.
         scope: the path of the module that is running.
-        named: the samples of each dim that the user named.
+        named: the samples of each size that depends on no values: the user's dims, and what was computed from them.
         counts: number of a mask's value -> how many elements it is taken to choose, at each sample.
         numbering: which nodes hold the same value.
         known_values: what nodes hold that depend on sizes alone, where it was asked for.
@@ -454,6 +454,8 @@ class Recorder(Answers, DispatchMode):
         if len(set(values)) == 1:
             return values[0]
         data = node is not None and "data" in node.meta and values not in self.named
+        if not data:
+            self.named.add(values)
         size: torch.SymInt = size_from_node(SizeNode(self, values, None, (node, axis), data))
         return size
 
