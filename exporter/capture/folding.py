@@ -27,7 +27,8 @@ _DRAWN = {aten.randn.default: 0, aten.rand.default: 0, aten.randint.default: 1, 
 
 
 def folded(
-    func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[RecordedTensor], is_seeded: bool = False
+    func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[RecordedTensor],
+    is_seeded: bool = False,
 ) -> Any:  # fmt: skip
     """The real result of a call whose tensors are all known and small; else None.
 
