@@ -356,7 +356,10 @@ _OWN: dict[Any, Callable[..., Any]] = {
 
 def _is_complex(node: fx.Node) -> bool:
     """Whether a captured node is a complex tensor, or returns one among others."""
-    return any(column[0].dtype.is_complex for column in node.meta.get("specs", ()))
+    known: bool | None = node.meta.get("complex")
+    if known is None:
+        known = node.meta["complex"] = any(column[0].dtype.is_complex for column in node.meta.get("specs", ()))
+    return known
 
 
 def _touches_complex(node: fx.Node) -> bool:

@@ -289,7 +289,7 @@ def test_opsets(opset_version: int) -> None:
     program = export_training(
         model, inputs, targets=targets, loss=LOSS, optimizer=OPTIMIZERS["momentum"](model), **options
     )
-    assert program.model.opset_imports == {"": opset_version}
+    assert program.model.opset_imports == {"": opset_version, "fx2onnx": 1}
     session = program.session()
     losses = [session.step(inputs, targets) for _ in range(20)]
     assert losses[-1] < losses[0]

@@ -86,10 +86,9 @@ def _of_weight(
     counts, (batch, channels) = space_of(grad, space), dims(image)[:2]
     windows = _windows(op, image, kernel, counts, stride, dilation)
     area = product(counts)
-    columns = op.reshape(windows, [batch, groups, channels // groups * product(kernel), area])
-    rows = op.reshape(grad, [batch, groups, maps // groups, area])
-    if groups == 1:
-        columns, rows = (op.reshape(x, [batch, *dims(x)[2:]]) for x in (columns, rows))
+    lead = [batch] if groups == 1 else [batch, groups]
+    columns = op.reshape(windows, [*lead, channels // groups * product(kernel), area])
+    rows = op.reshape(grad, [*lead, maps // groups, area])
     products = op.MatMul(rows, swapped(op, columns))
     return op.reshape(op.reduce("ReduceSum", products, [0]), [maps, depth, *kernel])
 

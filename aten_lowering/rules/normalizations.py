@@ -138,20 +138,20 @@ def _trained(
     return _affine(op, centred, weight, bias, zeros, variance, eps), mean, variance
 
 
-def _running(op: Builder, old: Value, new: Value, momentum: float) -> Value:
-    """(1 - momentum) old + momentum new, in the dtype of the old one."""
+def _running(op: Builder, old: Value, new: Value, momentum: float, share: Value | float) -> Value:
+    """(1 - momentum) old + share new, in the dtype of the old one."""
     wide = opmath(dtype(old))
-    mixed = op.Add(op.Mul(op.cast(old, wide), 1.0 - momentum), op.Mul(op.cast(new, wide), momentum))
+    mixed = op.Add(op.Mul(op.cast(old, wide), 1.0 - momentum), op.Mul(op.cast(new, wide), share))
     return op.cast(mixed, dtype(old))
 
 
-def _unbiased(op: Builder, x: Value, variance: Value) -> Value:
-    """The variance times n / (n - 1), n being the elements a channel has."""
+def _unbiased(op: Builder, x: Value, momentum: float, kind: ir.DataType) -> Value | float:
+    """The momentum times n / (n - 1), n being the elements a channel has."""
     size = count(x, [0, *range(2, rank(x))])
     if type(size) is int:
-        return op.Mul(variance, size / (size - 1) if size > 1 else math.inf)
-    factor = op.Div(op.scalar(size, dtype(variance)), op.scalar(larger(size - 1, 0), dtype(variance)))
-    return op.Mul(variance, factor)
+        return momentum * size / (size - 1) if size > 1 else math.inf
+    factor = op.Div(op.scalar(size, kind), op.scalar(larger(size - 1, 0), kind))
+    return op.Mul(factor, momentum)
 
 
 @lowers(aten.batch_norm.default)
@@ -215,8 +215,8 @@ def native_batch_norm_legit_functional(
     kind = dtype(running_mean if weight is None else weight)
     return (
         op.cast(result, dtype(input)), op.cast(mean, kind), op.cast(_inverse_deviation(op, variance, eps), kind),
-        _running(op, running_mean, mean, momentum),
-        _running(op, running_var, _unbiased(op, x, variance), momentum),
+        _running(op, running_mean, mean, momentum, momentum),
+        _running(op, running_var, variance, momentum, _unbiased(op, x, momentum, opmath(dtype(running_var)))),
     )  # fmt: skip
 
 

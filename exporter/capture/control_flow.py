@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from exporter.capture.graph import CapturedGraph
+from exporter.capture.graph import CapturedGraph, call_node
 from exporter.capture.handlers import handles
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor, Spec
@@ -81,7 +81,7 @@ def _finish(
     node.meta["specs"] = tuple(specs for specs, _ in results)
     tensors = []
     for i, (specs, device) in enumerate(results):
-        part = recorder.graph.create_node("call_function", operator.getitem, (node, i), {})
+        part = call_node(recorder.graph, operator.getitem, (node, i))
         part.meta["specs"] = (specs,)
         tensors.append(recorder._wrap(specs, device, part))
     return tensors

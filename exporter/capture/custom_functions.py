@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from exporter.capture.graph import call_node
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import tree_leaves
@@ -73,7 +74,7 @@ def _as_node(recorder: Recorder, function: type, args: Any, kwargs: Any, result:
         part, place = node, sum(isinstance(i, RecordedTensor) for i in made)
         specs = recorder.tensor(item).specs
         if not single:
-            part = recorder.graph.create_node("call_function", operator.getitem, (node, place), {})
+            part = call_node(recorder.graph, operator.getitem, (node, place))
             part.meta["specs"] = (specs,)
         made.append(recorder._wrap(specs, item.device, part))
     return made[0] if single else type(result)(made)

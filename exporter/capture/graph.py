@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -109,6 +109,17 @@ def either(condition: bool, used: Sequence[Any]) -> NoReturn:
         used: what the graphs use of the graphs around them.
     """
     raise TypeError("a captured graph is translated, not run")
+
+
+def call_node(
+    graph: fx.Graph, target: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+) -> fx.Node:  # fmt: skip
+    """Add a call to a graph; `create_node` would walk through arguments that it is given, which takes as long again."""
+    node = graph.create_node("call_function", target)
+    node.args = args
+    if kwargs:
+        node.kwargs = dict(kwargs)
+    return node
 
 
 def live_nodes(graph: fx.Graph, outputs: Sequence[fx.Node]) -> list[fx.Node]:

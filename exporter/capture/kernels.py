@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from exporter.capture.tensors import Spec
-from exporter.capture.torch_internals import same_storage, tree_map
+from exporter.capture.torch_internals import storage_of, tree_map
 
 aten = torch.ops.aten
 
@@ -58,13 +58,13 @@ def outcome_of(result: Any, arguments: Sequence[torch.Tensor]) -> Outcome:
     """Describe what a kernel returned for `arguments`."""
     specs: list[Spec] = []
     aliases: list[int | None] = []
+    memory = {storage_of(argument): i for i, argument in reversed([*enumerate(arguments)])}
 
     def describe(item: Any) -> Any:
         if not isinstance(item, torch.Tensor):
             return item
         specs.append(Spec(tuple(item.shape), item.stride(), item.dtype))
-        shared = (i for i, other in enumerate(arguments) if same_storage(item, other))
-        aliases.append(next(shared, None))
+        aliases.append(memory.get(storage_of(item)))
         return _Slot(len(specs) - 1)
 
     template = tree_map(describe, result)

@@ -9,15 +9,17 @@ import torch
 
 from exporter.capture.kernels import special
 
+Tensors = Sequence[torch.Tensor]
+
 _library = torch.library.Library("fx2onnx", "DEF")
 _library.define("uniform(Tensor seed, int stream, SymInt[] sizes, *, Device? device=None) -> Tensor")
 _library.define(
-    "sgd(Tensor parameter, Tensor gradient, Tensor? momentum, Tensor rate, Tensor? share, float weight_decay, "
+    "sgd(Tensor[] parameters, Tensor[] gradients, Tensor[] momenta, Tensor rate, Tensor? share, float weight_decay, "
     "float factor, bool nesterov) -> Tensor[]"
 )
 _library.define(
-    "adam(Tensor parameter, Tensor gradient, Tensor mean, Tensor square, Tensor rate, Tensor root, Tensor? kept, "
-    "float first, float second, float eps, float weight_decay) -> Tensor[]"
+    "adam(Tensor[] parameters, Tensor[] gradients, Tensor[] means, Tensor[] squares, Tensor rate, Tensor root, "
+    "Tensor? kept, float first, float second, float eps, float weight_decay) -> Tensor[]"
 )
 uniform, sgd, adam = (getattr(torch.ops.fx2onnx, name).default for name in ("uniform", "sgd", "adam"))
 
@@ -29,15 +31,12 @@ def _uniform(seed: torch.Tensor, stream: int, sizes: Sequence[int], *, device: A
 
 
 @special(sgd)
-def _sgd(parameter: torch.Tensor, gradient: torch.Tensor, momentum: torch.Tensor | None, *_: Any) -> list[torch.Tensor]:
-    """The parameter, and the momentum where there is one, both anew."""
-    kept = [] if momentum is None else [momentum]
-    return [torch.empty_like(tensor) for tensor in (parameter, *kept)]
+def _sgd(parameters: Tensors, gradients: Tensors, momenta: Tensors, *_: Any) -> list[torch.Tensor]:
+    """The parameters, then the momenta where there are some, all anew."""
+    return [tensor.new_empty(tensor.shape) for tensor in (*parameters, *momenta)]
 
 
 @special(adam)
-def _adam(
-    parameter: torch.Tensor, gradient: torch.Tensor, mean: torch.Tensor, square: torch.Tensor, *_: Any
-) -> list[torch.Tensor]:
-    """The parameter and the running means of the gradient and of its square, all anew."""
-    return [torch.empty_like(tensor) for tensor in (parameter, mean, square)]
+def _adam(parameters: Tensors, gradients: Tensors, means: Tensors, squares: Tensors, *_: Any) -> list[torch.Tensor]:
+    """The parameters, then the running means of their gradients, then of the squares of these, all anew."""
+    return [tensor.new_empty(tensor.shape) for tensor in (*parameters, *means, *squares)]

@@ -29,7 +29,7 @@ from exporter.capture.data_dependent import (
     whole_outcomes,
 )
 from exporter.capture.folding import folded
-from exporter.capture.graph import Decision, Fork, Source
+from exporter.capture.graph import Decision, Fork, Source, call_node
 from exporter.capture.kernels import Kernels, Outcome, fill
 from exporter.capture.mutation import functional, write_back, written_arguments
 from exporter.capture.numbering import Numbering
@@ -168,10 +168,9 @@ class Recorder(Answers, DispatchMode):
 
     def record(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> fx.Node:
         """Add a node; tensors and sizes among the arguments become their nodes."""
-        node = self.graph.create_node(
-            "call_function", target, tuple(map(self._argument, args)),
-            {name: self._argument(argument) for name, argument in kwargs.items()},
-        )  # fmt: skip
+        nodes = tuple(map(self._argument, args))
+        keywords = {name: self._argument(argument) for name, argument in kwargs.items()}
+        node = call_node(self.graph, target, nodes, keywords)
         node.meta["module"] = self.scope
         node.meta["source"] = self.source()
         return node
@@ -403,7 +402,7 @@ class Recorder(Answers, DispatchMode):
         single = type(template) not in (list, tuple)
         wrapped = []
         for i, column in enumerate(columns):
-            part = node if single else self.graph.create_node("call_function", operator.getitem, (node, i), {})
+            part = node if single else call_node(self.graph, operator.getitem, (node, i))
             if not single:
                 part.meta["specs"] = (column,)
                 if "data" in node.meta:
@@ -482,7 +481,7 @@ class Recorder(Answers, DispatchMode):
         if step.index is None:
             node.meta["specs"] = (specs,)
             return node
-        part = self.graph.create_node("call_function", operator.getitem, (node, step.index), {})
+        part = call_node(self.graph, operator.getitem, (node, step.index))
         part.meta["specs"] = (specs,)
         return part
 

@@ -70,6 +70,7 @@ __all__ = [
     "script_calls",
     "script_parameters",
     "size_from_node",
+    "storage_of",
     "subscripts",
     "tensors_of_parts",
     "tree_flatten",
@@ -121,8 +122,14 @@ def replace_tensor(tensor: torch.Tensor, other: torch.Tensor) -> None:
 
 
 def same_storage(first: torch.Tensor, second: torch.Tensor) -> bool:
-    """Whether two tensors look at one piece of memory; meta tensors too, which have no address."""
-    return first.untyped_storage()._cdata == second.untyped_storage()._cdata
+    """Whether two tensors look at one piece of memory."""
+    return storage_of(first) == storage_of(second)
+
+
+def storage_of(tensor: torch.Tensor) -> int:
+    """The identity of a tensor's memory while the tensor lives; meta tensors have one too, and no address."""
+    identity: int = tensor.untyped_storage()._cdata
+    return identity
 
 
 def schema_of(overload: Any) -> torch.FunctionSchema:

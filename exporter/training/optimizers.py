@@ -12,6 +12,8 @@ from exporter.capture import own_overloads
 from exporter.errors import OptimizerError
 
 Tensors = dict[str, torch.Tensor]
+Listed = Sequence[torch.Tensor]
+State = Mapping[str, Listed]  # what is kept -> that of each parameter
 Options = Mapping[str, Any]
 Update = tuple[Any, tuple[Any, ...]]  # an overload and its arguments
 
@@ -23,11 +25,11 @@ class Rule:
     Attributes:
         factors: learning rate [], number of the update from 1 on [] (float64), options -> numbers that all
             parameters of a group share.
-        update: parameter, gradient, state, these numbers, options -> the call that gives parameter and state anew.
+        update: parameters, gradients, state, these numbers, options -> the call that gives parameters and state anew.
     """
 
     factors: Callable[[torch.Tensor, torch.Tensor, Options], Tensors]
-    update: Callable[[torch.Tensor, torch.Tensor, Tensors, Tensors, Options], Update]
+    update: Callable[[Listed, Listed, State, Tensors, Options], Update]
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,8 @@ def _sgd_factors(rate: torch.Tensor, update: torch.Tensor, options: Options) -> 
     return {"rate": rate, "share": torch.where(update > 1, 1 - options["dampening"], 1.0)}
 
 
-def _sgd(parameter: torch.Tensor, gradient: torch.Tensor, state: Tensors, factors: Tensors, options: Options) -> Update:
-    tensors = (parameter, gradient, state.get("momentum_buffer"), factors["rate"], factors.get("share"))
+def _sgd(parameters: Listed, gradients: Listed, state: State, factors: Tensors, options: Options) -> Update:
+    tensors = (parameters, gradients, state.get("momentum_buffer", []), factors["rate"], factors.get("share"))
     numbers = (float(options["weight_decay"]), float(options["momentum"]), bool(options["nesterov"]))
     return own_overloads.sgd, (*tensors, *numbers)
 
@@ -142,20 +144,18 @@ def _adam_factors(rate: torch.Tensor, update: torch.Tensor, options: Options) ->
     return factors
 
 
-def _adam(
-    parameter: torch.Tensor, gradient: torch.Tensor, state: Tensors, factors: Tensors, options: Options
-) -> Update:
+def _adam(parameters: Listed, gradients: Listed, state: State, factors: Tensors, options: Options) -> Update:
     decay = 0.0 if "kept" in factors else float(options["weight_decay"])
     numbers = (*map(float, options["betas"]), float(options["eps"]), decay)
     scalars = (factors["rate"], factors["root"], factors.get("kept"))
-    return own_overloads.adam, (parameter, gradient, state["exp_avg"], state["exp_avg_sq"], *scalars, *numbers)
+    return own_overloads.adam, (parameters, gradients, state["exp_avg"], state["exp_avg_sq"], *scalars, *numbers)
 
 
 _SGD, _ADAM = Rule(_sgd_factors, _sgd), Rule(_adam_factors, _adam)
 _RULES: dict[type, Rule] = {torch.optim.SGD: _SGD, torch.optim.Adam: _ADAM, torch.optim.AdamW: _ADAM}
 
 
-def clipped(gradients: Sequence[torch.Tensor], limit: float) -> list[torch.Tensor]:
+def clipped(gradients: Listed, limit: float) -> list[torch.Tensor]:
     """The gradients, scaled down so that the norm of all of them together is at most the limit."""
     norms = torch.stack([torch.linalg.vector_norm(gradient.float()) for gradient in gradients])
     scale = (limit / (torch.linalg.vector_norm(norms) + 1e-6)).clamp(max=1.0)

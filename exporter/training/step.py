@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from exporter.capture.training import TrainingRecorder
 from exporter.errors import GradientError, LossError
 from exporter.training.forward import Forward
-from exporter.training.optimizers import Group, Optimizer, Tensors, clipped
+from exporter.training.optimizers import Group, Optimizer, clipped
 
 STEP, LEARNING_RATE = "step", "learning_rate"
 
@@ -105,18 +106,17 @@ class Step:
         """What the parameters of a group and their state become, and what they were."""
         sign = -1 if group.options.get("maximize") else 1
         factors = optimizer.rule.factors(rate, update, group.options)
-        new: dict[str, torch.Tensor] = {}
-        old: dict[str, torch.Tensor] = {}
-        for name in group.names:
-            if name not in gradients:
-                continue
-            parameter, gradient = self.parameters[name], gradients[name] * sign if sign < 0 else gradients[name]
-            state: Tensors = {key: recorder.input(f"{name}.{key}", parameter) for key in optimizer.kept(group)}
-            overload, arguments = optimizer.rule.update(parameter, gradient, state, factors, group.options)
-            names = [name, *(f"{name}.{key}" for key in state)]
-            new |= zip(names, recorder.call(overload, arguments, {}), strict=True)
-            old |= zip(names, [parameter, *state.values()], strict=True)
-        return new, old
+        names = [name for name in group.names if name in gradients]
+        parameters = [self.parameters[name] for name in names]
+        wanted = [gradients[name] * sign if sign < 0 else gradients[name] for name in names]
+        state = {
+            key: [recorder.input(f"{name}.{key}", self.parameters[name]) for name in names]
+            for key in optimizer.kept(group)
+        }
+        overload, arguments = optimizer.rule.update(parameters, wanted, state, factors, group.options)
+        every = [*names, *(f"{name}.{key}" for key in state for name in names)]
+        new = dict(zip(every, overload(*arguments) if names else (), strict=True))
+        return new, dict(zip(every, [*parameters, *itertools.chain(*state.values())], strict=True))
 
 
 def rate_name(optimizer: Optimizer, index: int) -> str:
