@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
@@ -133,12 +134,44 @@ def _ceil(op: Builder, a: Any) -> Any:
     return math.ceil(a) if isinstance(a, float) else a
 
 
-def _round(op: Builder, a: Any) -> Any:
+def _round(op: Builder, a: Any, digits: int | None = None) -> Any:
+    """To the nearest integer, of two equally near ones the even one; or to a number of decimals."""
+    if digits is not None:
+        scale = 10.0**digits
+        return op.Div(op.Round(op.Mul(_as_value(op, a), scale)), scale)
     if isinstance(a, Quotient):
-        return (2 * a.numerator + a.denominator) // (2 * a.denominator)
+        double = 2 * a.denominator
+        nearest = (2 * a.numerator + a.denominator) // double
+        if type(a.denominator) is int and a.denominator % 2:  # no number lies in the middle
+            return nearest
+        is_between = 1 - smaller((2 * a.numerator + a.denominator) % double, 1)
+        return nearest - nearest % 2 * is_between
     if isinstance(a, Value):
         return _size_of_value(op, op.Round(a))
     return round(a) if isinstance(a, float) else a
+
+
+def _absolute(op: Builder, a: Any) -> Any:
+    if isinstance(a, Quotient):
+        return Quotient(larger(a.numerator, -a.numerator), a.denominator)
+    return op.Abs(a) if isinstance(a, Value) else larger(a, -a)
+
+
+def _mod(op: Builder, a: Any, b: Any) -> Any:
+    """What is left of a division; it has the sign of the divisor."""
+    if isinstance(a, (Dim, int)) and isinstance(b, (Dim, int)):
+        return a % b
+    if isinstance(a, Value) or isinstance(b, Value):
+        first, second = _as_value(op, a), _as_value(op, b)
+        return op.Sub(first, op.Mul(second, op.Floor(op.Div(first, second))))
+    quotient = SIZE_FUNCTIONS[operator.mul](op, b, _floordiv(op, a, b))
+    return SIZE_FUNCTIONS[operator.sub](op, a, quotient)
+
+
+def _shift(op: Builder, a: Size, b: Size, *, left: bool) -> Size:
+    """Times or by a power of 2, rounded down."""
+    power = 1 << b if type(b) is int else _size_of_value(op, op.Pow(2.0, _as_value(op, b)))
+    return a * power if left else a // power
 
 
 def _size_of_value(op: Builder, value: Value) -> Size:
@@ -219,37 +252,27 @@ def _unequal(op: Builder, a: Any, b: Any) -> Any:
     return _negation(op, _comparison(same, "Equal")(op, a, b))
 
 
-def _logical(on_truths: Callable[[Any, Any], Any], op_type: str) -> Callable[..., Any]:
-    def apply(op: Builder, a: Any, b: Any) -> Any:
-        if isinstance(a, Value) and isinstance(b, Value):
-            return op.emit(op_type, [a, b], {})
-        return on_truths(a, b) if not isinstance(a, Value) else on_truths(b, a)
-
-    return apply
-
-
 SIZE_FUNCTIONS: dict[Any, Callable[..., Any]] = {
     operator.add: _arithmetic(operator.add, "Add"),
     operator.sub: _arithmetic(operator.sub, "Sub"),
     operator.mul: _arithmetic(operator.mul, "Mul"),
     operator.truediv: _truediv,
     operator.floordiv: _floordiv,
-    operator.mod: lambda op, a, b: a % b,
+    operator.mod: _mod,
+    operator.lshift: partial(_shift, left=True),
+    operator.rshift: partial(_shift, left=False),
     operator.pow: _pow,
     operator.neg: lambda op, a: Quotient(-a.numerator, a.denominator) if isinstance(a, Quotient) else -a,
     operator.pos: lambda op, a: a,
     operator.eq: _comparison(same, "Equal"),
     operator.ne: _unequal,
     operator.not_: _negation,
-    operator.and_: _logical(lambda a, b: b if a else False, "And"),
-    operator.or_: _logical(lambda a, b: True if a else b, "Or"),
     operator.ge: _comparison(at_least, "GreaterOrEqual"),
     operator.le: _comparison(lambda a, b: at_least(b, a), "LessOrEqual"),
     operator.gt: _comparison(lambda a, b: _not(at_least(b, a)), "Greater"),
     operator.lt: _comparison(lambda a, b: _not(at_least(a, b)), "Less"),
     operator.and_: _logic(operator.and_, "And"),
     operator.or_: _logic(operator.or_, "Or"),
-    operator.not_: lambda op, a: not a if isinstance(a, bool) else op.Not(a),
     math.floor: _floor,
     math.trunc: _trunc,
     math.ceil: _ceil,
@@ -263,6 +286,11 @@ SIZE_FUNCTIONS: dict[Any, Callable[..., Any]] = {
     math.cos: _unary(math.cos, "Cos"),
     min: _extreme(smaller, "Min"),
     max: _extreme(larger, "Max"),
-    abs: lambda op, a: larger(a, -a),
+    operator.abs: _absolute,
+    math.fabs: _absolute,
+    math.tan: _unary(math.tan, "Tan"),
+    math.tanh: _unary(math.tanh, "Tanh"),
+    math.atan: _unary(math.atan, "Atan"),
+    math.erf: _unary(math.erf, "Erf"),
     torch.sym_float: lambda op, a: a if isinstance(a, (Quotient, float, Value)) else Quotient(a),
 }

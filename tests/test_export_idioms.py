@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -49,6 +50,18 @@ def _seeded(x: torch.Tensor) -> torch.Tensor:
     return torch.einsum("bd,dh->bh", x, torch.randn(4, 3)) + torch.rand(3) + torch.randint(2, 9, (3,))
 
 
+def _complex_parts(z: torch.Tensor) -> torch.Tensor:
+    z = z.clone()
+    z.real = torch.ones_like(z.imag)
+    z.imag[:, 0].mul_(2)
+    return z
+
+
+@functools.cache
+def _cached(size: int) -> int:
+    return size + 1
+
+
 _X = _x(3, 4)
 
 # Functions that take plain numbers, given sizes.
@@ -70,6 +83,24 @@ NUMBERS = [
     Case("fftfreq_static", lambda x: x * torch.fft.fftfreq(4) + torch.fft.rfftfreq(7), _X, fixed=(1,)),
     Case("tril_indices", lambda x: torch.tril_indices(x.shape[0], x.shape[1], 1), _X),
     Case("triu_indices", lambda x: torch.triu_indices(x.shape[0], 3), _X),
+    Case("round", lambda x: [x * round(x.shape[i] / n) for i in (0, 1) for n in (2, 3, 4, 6)], _x(5, 6)),
+    Case("round_to_decimals", lambda x: x * round(x.shape[0] / 3, 2), _X),
+    Case("round_of_product", lambda x: x.flatten()[: round(x.shape[0] * 0.7)], _X),
+    Case("divmod", lambda x: x * divmod(x.shape[0], 2)[1] + divmod(17, x.shape[1])[0], _X),
+    Case("modulo_of_a_fraction", lambda x: x * (x.shape[0] % 2.5) + x.shape[1] / 2 % 3, _X),
+    Case("abs", lambda x: x * abs(x.shape[0] - 9) + abs(x.shape[1] / 2 - 4.5) + math.fabs(x.shape[0] - 4), _X),
+    Case("shifts", lambda x: x * (x.shape[0] << 2) + (x.shape[1] >> 1) + (1 << x.shape[0]), _X),
+    Case("tan_tanh_atan_erf", lambda x: x * math.tanh(x.shape[0] / 4) + math.tan(x.shape[1]) + math.atan(x.shape[0])
+         + math.erf(x.shape[0] / 8), _X),
+    Case("size_as_a_key", lambda x: {x.shape[0]: x, x.shape[1]: -x}[x.shape[0]] + _cached(x.shape[1]), _X),
+    Case("interpolate_by_a_ratio", lambda x, y: F.interpolate(
+        x, scale_factor=(y.shape[2] / x.shape[2], y.shape[3] / x.shape[3]), mode="bilinear"),
+        lambda: [torch.randn(1, 2, 4, 5), torch.randn(1, 2, 6, 9)], fixed=(0, 1)),
+    Case("interpolate_by_a_value", lambda x, s: F.interpolate(x, scale_factor=(s[0].item(), s[1].item())),
+         lambda: [torch.randn(1, 2, 4, 4), torch.tensor([2.0, 1.5])], dynamic=False),
+    Case("istft_to_a_length", lambda x: torch.istft(
+        torch.stft(x, 16, window=torch.hann_window(16), return_complex=True), 16, window=torch.hann_window(16),
+        length=x.shape[-1]), _x(2, 80)),
     Case("stride", lambda x: x * x.stride(0) + x.stride(1), _X),
     Case("chunks_that_overlap", _overlapping, _x(2, 8, 2, 3), fixed=(0, 2, 3)),
     Case("chunks_that_overlap_in_one_of_a_batch", _overlapping, _x(1, 8, 2, 3), fixed=(0, 3)),
@@ -103,6 +134,7 @@ TRUTHS = [
 
 WRITES = [
     Case("parts", _uneven, _x(3, 5)),
+    Case("parts_of_a_complex_tensor", _complex_parts, lambda: [torch.randn(3, 4, dtype=torch.complex64)]),
     Case("diagonal", _written(lambda y: y.fill_diagonal_(9.0)), _X),
     Case("resize", _written(lambda y: y.resize_(2, 2)), _X, dynamic=False),
     Case("arange_out", lambda x: torch.arange(4, out=torch.empty(4, dtype=torch.int64)) + x, _X, fixed=(1,)),

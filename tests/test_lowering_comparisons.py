@@ -98,6 +98,7 @@ BITS = [
     Case("left_shift", torch.bitwise_left_shift, _shifts),
     Case("left_shift_number", lambda a, b: torch.bitwise_left_shift(a, 2), _shifts, ops="Cast BitShift Cast"),
     Case("left_shift_of_number", lambda a, b: torch.bitwise_left_shift(3, b), _shifts),
+    Case("shifts_of_bools", lambda a, b: ((a > 2) << b, (a > 2) >> 1, (a > 2) << 1), _shifts),
     Case("left_shift_operator", lambda a, b: (a << b, a << 2), _shifts),
     Case("right_shift", torch.bitwise_right_shift, _shifts),
     Case("right_shift_negative", lambda a, b: torch.bitwise_right_shift(-a, b), _shifts),

@@ -90,7 +90,19 @@ ARITHMETIC = [
     Case("isnan", torch.isnan, lambda: [torch.tensor([1 + 1j, complex(0, float("nan"))])]),
 ]
 FUNCTIONS = [
-    _one(name, getattr(torch, name)) for name in ("exp", "log", "sqrt", "cos", "sin", "sigmoid", "tanh", "sgn")
+    _one(name, getattr(torch, name))
+    for name in (
+        "exp", "log", "sqrt", "cos", "sin", "sigmoid", "tanh", "sgn", "cosh", "sinh", "tan", "asin", "acos", "atan",
+        "asinh", "acosh", "atanh", "log10", "log2", "log1p", "expm1", "exp2", "rsqrt",
+    )
+]  # fmt: skip
+FUNCTIONS += [
+    Case("pow of two", torch.pow, lambda: [torch.tensor([1 + 2j, 0, 0]), torch.tensor([2 - 1j, 1, 0])], dynamic=False),
+    _one("pow of number", lambda z: 2**z),
+    _one("prod", torch.prod),
+    _one("prod of an axis", lambda z: z.prod(1, keepdim=True)),
+    _one("cumprod", lambda z: z.cumprod(-1)),
+    Case("rank 0", lambda z: (z.prod(0), z.cumprod(0)), _z(())),
 ]
 REDUCTIONS = [
     _one("sum", torch.sum, ops="ReduceSum"),

@@ -29,6 +29,11 @@ def _three() -> list[torch.Tensor]:
     return [_x(), _places(4), _places(4), _places(4)]
 
 
+def _two_each() -> list[torch.Tensor]:
+    """A mask of which the first column and the first row choose two each."""
+    return [torch.randn(3, 4, 5), torch.tensor([[1, 0, 1, 0], [0, 0, 1, 1], [1, 1, 0, 0]]).bool()]
+
+
 def _mask() -> list[torch.Tensor]:
     return [torch.randn(3, 4, 5), torch.rand(3, 4) > 0.5]
 
@@ -76,6 +81,8 @@ GETTING = [
     Case("a mask behind", lambda x, m: x.permute(2, 0, 1)[:, m], _mask),
     Case("a mask and a number", lambda x, m: (x[m, 0], x[m[:, 0], 1], x[m[:, 0], :, 1]), _mask),
     Case("a mask and a tensor", lambda x, m: x[m[:, 0], torch.tensor([1])], _mask),
+    Case("a mask and tensors", lambda x, m: (x[m[:, 0], torch.tensor([1, 0]), torch.tensor([2, 1])], x[m[:, 0], m[0]]),
+         _two_each, dynamic=False),
     Case("a mask of bytes", lambda x, m: x[m], _bytes),
     Case("a truth", lambda x, m: (x[m[0, 0]], x[:, m[0, 0]]), _mask),
     Case("unsafe_index", lambda x, i: aten._unsafe_index(x, [None, i]), _one, ops="Gather"),

@@ -10,7 +10,6 @@ import zlib
 import opdb
 import pytest
 
-_TRUTH = "returns a truth as Python's own, from a binding that was looked up before the export: a graph cannot hold it"
 _TIES = "eager takes any of equal values, ONNX the first: which place stands for them is not defined"
 _SIGNS = "vectors are defined up to their signs, and ONNX has no LAPACK to choose the same"
 _UNSORTED = "its larger input is not sorted, and eager leaves open what it gives then"
@@ -25,10 +24,8 @@ _CONDITION = "the larger input is near to singular, and errors of rounding grow 
 
 # Operator -> dtype ("dynamic": float32 with open dims) -> why it does not pass.
 KNOWN: dict[str, dict[str, str]] = {
-    "allclose": dict.fromkeys(["float32", "float16", "dynamic"], _TRUTH),
     "argsort": dict.fromkeys(["float16", "bool", "dynamic"], _TIES),
     "bucketize": dict.fromkeys(["int64", "dynamic"], _UNSORTED),
-    "equal": dict.fromkeys(["float32", "int64", "float16", "bool"], _TRUTH),
     "grid_sampler_2d": {"float16": _HALF},
     "hash_tensor": dict.fromkeys(["float32", "float16", "dynamic"], _BITS),
     "histogram": {"dynamic": _UNSORTED},

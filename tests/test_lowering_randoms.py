@@ -84,10 +84,18 @@ DISTRIBUTIONS: dict[str, tuple[Callable[..., Any], float, float]] = {
     "gamma_below_1": (torch._standard_gamma, 0.3, 0.3**0.5),
     "dirichlet": (lambda x: aten._sample_dirichlet(x.reshape(-1, 2) * 10), 0.5, 28**-0.5),
     "dropout": (lambda x: F.dropout(x, 0.25), 0.3, 0.3 * 3**-0.5),
+    "dropout_between_layers": (lambda x: _layers_in_training(x)[0], 0.3, 0.3 * 3**-0.5),
     "alpha_dropout": (lambda x: F.alpha_dropout(torch.randn_like(x), 0.25, True), 0, 1),
     "rrelu": (lambda x: F.rrelu(-x, 0.1, 0.3, True), -0.06, 0.3 * 0.2 * 12**-0.5),
     "rrelu_with_noise": (lambda x: aten.rrelu_with_noise_functional(-x, x, 0.1, 0.3, True)[0], -0.06, 0.3 * 0.2 * 12**-0.5),
 }  # fmt: skip
+
+
+def _layers_in_training(x: torch.Tensor) -> Any:
+    """Two recurrent layers that pass on what they get, with dropout between them."""
+    size = x.shape[1]
+    weights = [torch.eye(size), torch.zeros(size, size)] * 2
+    return torch.rnn_relu(x.unsqueeze(1), torch.zeros(2, 1, size), weights, False, 2, 0.25, True, False, False)
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])

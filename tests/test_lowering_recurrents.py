@@ -48,6 +48,16 @@ def _packed(layer: nn.Module, **settings: Any) -> Callable[..., Any]:
     return run
 
 
+def _by_sizes(layer: nn.Module) -> Callable[..., Any]:
+    """A layer over packed sequences whose lengths are made of the input's sizes."""
+
+    def run(x: torch.Tensor) -> Any:
+        packed = pack_padded_sequence(x, [x.shape[0], x.shape[0] - 1])
+        return pad_packed_sequence(layer(packed)[0])[0]
+
+    return run
+
+
 def _changed(layer: nn.Module) -> Callable[..., Any]:
     """What packed sequences hold is changed between packing, two layers and padding."""
 
@@ -113,6 +123,7 @@ CASES = [
          dynamic=False),
     Case("lstm_packed_total", _packed(_layer("lstm"), total_length=7, padding_value=2.5), _FALLING, dynamic=False),
     Case("lstm_packed_projected", _packed(_layer("lstm", proj_size=2, bidirectional=True)), _FALLING, dynamic=False),
+    Case("gru_packed_by_sizes", _by_sizes(_layer("gru")), _x(5, 2, 3), fixed=(1, 2)),
     Case("gru_packed_changed", _changed(_layer("gru")), _FALLING, dynamic=False),
 ]  # fmt: skip
 

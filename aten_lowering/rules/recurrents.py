@@ -9,9 +9,10 @@ import onnx_ir as ir
 import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
-from aten_lowering.errors import LoweringError, UnsupportedArgument
+from aten_lowering.errors import LoweringError
 from aten_lowering.packing import Packed, pack, padded
 from aten_lowering.registry import lowers
+from aten_lowering.rules.randoms import dropout as dropped
 from aten_lowering.windows import float_kernel
 from shape_inference import Size, TensorType, same
 
@@ -51,6 +52,7 @@ class _Stack(NamedTuple):
     layers: list[list[Sequence[Value]]]
     states: Sequence[Value]
     biases: bool
+    dropout: float
 
 
 @lowers(aten.lstm.input)
@@ -121,16 +123,11 @@ def _stack(
     kind: _Kind, states: Sequence[Value], params: Sequence[Value], biases: bool, num_layers: int, dropout: float,
     train: bool, bidirectional: bool,
 ) -> _Stack:  # fmt: skip
-    if train and dropout and num_layers > 1:
-        raise UnsupportedArgument(
-            f"aten.{kind.op_type.lower()}: dropout between layers must be 0 in training, got {dropout}",
-            hint="call model.eval() before the export",
-        )
     directions = 2 if bidirectional else 1
     each = len(params) // (num_layers * directions)
     parts = [params[i : i + each] for i in range(0, len(params), each)]
     layers = [parts[i : i + directions] for i in range(0, len(parts), directions)]
-    return _Stack(kind, layers, states, biases)
+    return _Stack(kind, layers, states, biases, dropout if train else 0.0)
 
 
 def _run(op: Builder, x: Value, stack: _Stack, batch_first: bool) -> tuple[Value, ...]:
@@ -161,6 +158,8 @@ def _all_layers(
         given = [None if empty else state[i] for empty, state in zip(zero, initial, strict=True)]
         y, *finals = _one_layer(op, stack, x, lengths, given, weights)
         x = _joined(op, y, batch_first and i == count - 1)
+        if stack.dropout and i < count - 1:
+            x = dropped(op, x, stack.dropout, train=True)
         for states, final in zip(last, finals, strict=True):
             states.append(final)
     return x, [states[0] if count == 1 else op.Concat(*states, axis=0) for states in last]
@@ -257,7 +256,7 @@ def _one_step(
     if dtype(x) == ir.DataType.DOUBLE:
         parts = [weight for weight in weights if weight is not None]
         gates = _affine(op, x, parts[0], parts[2] if biases else None)
-        return tuple(_step(op, _Stack(kind, [], states, biases), gates, states, parts))
+        return tuple(_step(op, _Stack(kind, [], states, biases, 0.0), gates, states, parts))
     wanted = float_kernel(dtype(x))
     ready = _layer_weights(op, kind, [weights], biases, wanted)
     steps = op.unsqueeze(op.cast(x, wanted), [0])

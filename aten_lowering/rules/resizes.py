@@ -14,6 +14,7 @@ import torch
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dtypes import is_integer
 from aten_lowering.errors import UnsupportedArgument
+from aten_lowering.quotients import number
 from aten_lowering.registry import lowers
 from aten_lowering.windows import float_kernel, scaled_range, weighted_sums
 from shape_inference import Size, TensorType, same
@@ -73,7 +74,7 @@ _FILTERED_2D: dict[Any, _Mode] = {
     aten._upsample_lanczos2d_aa.default: _LANCZOS_AA,
 }
 
-Scales = Sequence[float | None] | None
+Scales = Sequence[float | Value | None] | None
 
 
 def _nearest_vec(mode: _Mode) -> Callable[..., Value]:
@@ -168,11 +169,11 @@ def upsample_trilinear3d(
 
 
 class _Axis(NamedTuple):
-    """One axis: its size, the size wanted, and the scale factor that was given, or None."""
+    """One axis: its size, the size wanted, and the scale factor that was given: a number, a value, or None."""
 
     size: Size
     wanted: Size
-    scale: float | None
+    scale: Any
 
     @property
     def stays(self) -> bool:
@@ -180,7 +181,7 @@ class _Axis(NamedTuple):
 
     @property
     def is_static(self) -> bool:
-        return type(self.size) is int and type(self.wanted) is int
+        return type(self.size) is int and type(self.wanted) is int and not isinstance(self.scale, Value)
 
     def step(self, align_corners: bool) -> float:
         """How far apart in the input two neighbours of the output lie, as torch computes it."""
@@ -198,7 +199,7 @@ def _resized(
     Where torch and the runtime would round a sample's place differently, or the runtime has no kernel for
     the dtype, elements are gathered (nearest) or weighted by a constant matrix an axis (the filters).
     """
-    axes = _axes(dims(x)[2:], output_size, scales)
+    axes = _axes(dims(x)[2:], output_size, scales and [number(op, scale) for scale in scales])
     if all(axis.stays for axis in axes):
         return x
     kind = dtype(x)
@@ -225,13 +226,13 @@ def _resized(
 
 
 def _axes(sizes: Sequence[Size], wanted: Sequence[Size] | None, scales: Scales) -> list[_Axis]:
-    factors: Sequence[float | None] = [scale or None for scale in scales] if scales else [None] * len(sizes)
+    factors: Sequence[float | Value | None] = [scale or None for scale in scales] if scales else [None] * len(sizes)
     if wanted is None:
         wanted = [_times(size, scale) for size, scale in zip(sizes, factors, strict=True)]
     return [_Axis(*axis) for axis in zip(sizes, wanted, factors, strict=True)]
 
 
-def _times(size: Size, scale: float | None) -> Size:
+def _times(size: Size, scale: Any) -> Size:
     """floor(size * scale), in double precision as torch computes it; exactly, for a symbolic size."""
     if scale is None:
         return size
@@ -271,7 +272,7 @@ def _native(op: Builder, x: Value, mode: _Mode, axes: Sequence[_Axis], align_cor
     x = op.cast(x, float_kernel(kind))
     factors = [_exact_factor(axis) for axis in axes]
     if None not in factors:
-        result = op.Resize(x, None, [1.0, 1.0, *factors], **attributes)
+        result = op.Resize(x, None, _in_a_row(op, [1.0, 1.0, *factors]), **attributes)
     elif op.opset_version >= 18:
         sizes = op.shape([axis.wanted for axis in axes])
         result = op.Resize(x, None, None, sizes, axes=list(range(2, rank(x))), **attributes)
@@ -281,8 +282,16 @@ def _native(op: Builder, x: Value, mode: _Mode, axes: Sequence[_Axis], align_cor
     return _shaped(op, op.cast(result, kind), axes)
 
 
-def _exact_factor(axis: _Axis) -> float | None:
-    """The factor by which Resize comes to the size wanted, or None where only the size itself says it."""
+def _in_a_row(op: Builder, factors: Sequence[Any]) -> Value:
+    """Numbers, and values of rank 0, as float32 [n]."""
+    if not any(isinstance(factor, Value) for factor in factors):
+        return op.constant([float(factor) for factor in factors], ir.DataType.FLOAT)
+    rows = [factor if isinstance(factor, Value) else op.constant(factor) for factor in factors]
+    return op.Concat(*(op.reshape(op.cast(row, ir.DataType.FLOAT), [1]) for row in rows), axis=0)
+
+
+def _exact_factor(axis: _Axis) -> Any:
+    """The factor by which Resize comes to the size wanted, a number or a value; None where only the size says it."""
     if axis.scale is not None:
         return axis.scale
     if not axis.is_static:

@@ -194,12 +194,16 @@ def _counts(recorder: Recorder, key: Any) -> tuple[int, ...]:
 def masked_index_outcomes(recorder: Recorder, func: Any, args: Sequence[Any]) -> list[Outcome]:
     """`x[mask]` and `x[mask] = y`: each mask stands for as many integer indices as it has dims."""
     source, indices, *rest = args
+    masks = [index for index in indices if _is_mask(index)]
+    others = [index for index in indices if type(index) is RecordedTensor and index.ndim and not _is_mask(index)]
     outcomes = []
     for sample in range(3):
         expanded: list[Any] = []
+        # What stands beside integer indices, or another mask, must choose as many as these say.
+        beside = {_spec(index, sample).shape[-1] for index in others} - {1}
+        count = beside.pop() if beside else sample_counts(recorder, masks[0])[sample]
         for index in indices:
-            if type(index) is RecordedTensor and index.dtype in (torch.bool, torch.uint8):
-                count = sample_counts(recorder, index)[sample]
+            if _is_mask(index):
                 expanded += [Spec((count,), (1,), torch.int64)] * index.ndim
             else:
                 expanded.append(_spec(index, sample))
@@ -209,9 +213,11 @@ def masked_index_outcomes(recorder: Recorder, func: Any, args: Sequence[Any]) ->
 
 def has_mask(func: Any, args: Sequence[Any]) -> bool:
     """Whether this is an indexing call with a mask among its indices."""
-    return func in (aten.index.Tensor, aten._unsafe_index.Tensor) and any(
-        type(index) is RecordedTensor and index.dtype in (torch.bool, torch.uint8) for index in args[1]
-    )
+    return func in (aten.index.Tensor, aten._unsafe_index.Tensor) and any(map(_is_mask, args[1]))
+
+
+def _is_mask(index: Any) -> bool:
+    return type(index) is RecordedTensor and index.dtype in (torch.bool, torch.uint8)
 
 
 _ENDLESS = 1 << 62  # the end of `x[1:]`

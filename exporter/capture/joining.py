@@ -11,10 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import fx
 
 from exporter.capture.graph import CapturedGraph, either, live_nodes
 from exporter.capture.tensors import Spec
+
+aten = torch.ops.aten
 
 _ALIKE = "the model must return the same kinds of results after both answers"
 
@@ -46,7 +49,11 @@ def joined(then: CapturedGraph, other: CapturedGraph, place: int) -> CapturedGra
     firsts = [*then.outputs, *(_after(then, name) for name in names)]
     seconds = [*other.outputs, *(_after(other, name) for name in names)]
     is_parted = [not _is_same(a, b, twins) for a, b in zip(firsts, seconds, strict=True)]
-    pairs = [pair for pair, parted in zip(zip(firsts, seconds, strict=True), is_parted, strict=True) if parted]
+    pairs = [
+        (_as_tensor(then.graph, a), _as_tensor(other.graph, b))
+        for a, b, parted in zip(firsts, seconds, is_parted, strict=True)
+        if parted
+    ]
     columns = [_common(a, b) for a, b in pairs]
     for pair, column in zip(pairs, columns, strict=True):
         if not column:
@@ -89,6 +96,21 @@ def _is_same(first: Any, second: Any, twins: Twins) -> bool:
     if isinstance(first, fx.Node) and isinstance(second, fx.Node):
         return twins.get(second) is first
     return type(first) is type(second) and not isinstance(first, fx.Node) and bool(first == second)
+
+
+def _as_tensor(graph: fx.Graph, result: Any) -> Any:
+    """The node of a tensor of rank 0 for a number or a truth that a way returns; else the result itself."""
+    dtype = _DTYPES.get(type(result))
+    if dtype is None:
+        return result
+    *_, last = graph.nodes
+    with graph.inserting_before(last if last.op == "output" else None):
+        node = graph.call_function(aten.scalar_tensor.default, (result,), {"dtype": dtype})
+    node.meta.update(specs=((Spec((), (), dtype),),), module="", source=None)
+    return node
+
+
+_DTYPES = {bool: torch.bool, int: torch.int64, float: torch.float32}
 
 
 def _common(first: Any, second: Any) -> Specs:

@@ -178,6 +178,16 @@ def _nan_reduction(
     return tensor.sum(None if dim == [] else dim, keepdim, dtype=dtype)
 
 
+@special(
+    aten.__lshift__.Tensor, aten.__lshift__.Scalar, aten.__rshift__.Tensor, aten.__rshift__.Scalar,
+    aten.bitwise_left_shift.Tensor, aten.bitwise_left_shift.Tensor_Scalar,
+    aten.bitwise_right_shift.Tensor, aten.bitwise_right_shift.Tensor_Scalar,
+)  # fmt: skip
+def _shift(tensor: torch.Tensor, other: Any) -> torch.Tensor:
+    """[*A], [*B] -> broadcast; torch's own takes no bool tensors, its CPU kernels do."""
+    return tensor + other
+
+
 @special(aten.select.int)
 def _select(tensor: torch.Tensor, dim: int, index: int) -> torch.Tensor:
     """[*L, a, *R] -> [*L, *R]; an index that depends on values may be anything at a sample."""

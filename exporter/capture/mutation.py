@@ -155,6 +155,10 @@ def write_back(step: ViewStep, parent: Any, child: Any, call: Call) -> Any:
         return call(aten.slice_scatter.default, parent, child, dim, start, start + length)
     if name in _PARTS and step.index is not None:
         return _replace_part(step, parent, child, call)
+    if name == "real":
+        return call(aten.complex.default, child, call(aten.imag.default, parent))
+    if name == "imag":
+        return call(aten.complex.default, call(aten.real.default, parent), child)
     if name == "view_as_real":
         return call(aten.view_as_complex.default, child)
     if name == "view_as_complex":

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 Function = Callable[..., Any]
 
 _SYMBOLIC = (torch.SymInt, torch.SymFloat)
-_OF_ONE = (math.sqrt, math.exp, math.log, math.log2, math.log10, math.sin, math.cos)
+_OF_ONE = (
+    math.sqrt, math.exp, math.log, math.log2, math.log10, math.sin, math.cos, math.tan, math.tanh, math.atan, math.erf,
+    math.fabs,
+)  # fmt: skip
 aten = torch.ops.aten
 
 
@@ -33,18 +36,18 @@ def open_numbers(recorder: Recorder) -> Iterator[None]:
     replacements = _replacements(recorder)
     originals = {(owner, name): vars(owner).get(name) for owner, name in replacements}
     for (owner, name), function in replacements.items():
-        setattr(owner, name, _instead(function, getattr(owner, name)))
+        setattr(owner, name, _instead(function, getattr(owner, name, None)))
     try:
         yield
     finally:
         for (owner, name), original in originals.items():
-            if original is None:  # it is inherited
+            if original is None:  # it is inherited, or there is none
                 delattr(owner, name)
             else:
                 setattr(owner, name, original)
 
 
-def _instead(function: Function, original: Function) -> Function:
+def _instead(function: Function, original: Function | None) -> Function:
     return lambda *args, **kwargs: function(original, *args, **kwargs)  # a lambda, which can be a method
 
 
@@ -54,6 +57,9 @@ def _replacements(recorder: Recorder) -> dict[tuple[Any, str], Function]:
     functions[math, "pow"] = lambda original, x, y: x**y * 1.0 if _is_open(x, y) else original(x, y)
     functions[math, "isnan"] = functions[math, "isinf"] = _of_a_size(False)
     functions[math, "isfinite"] = _of_a_size(True)
+    functions[torch.SymInt, "__hash__"] = _hash
+    functions[torch.SymInt, "__divmod__"] = lambda original, self, other: (self // other, self % other)
+    functions[torch.SymInt, "__rdivmod__"] = lambda original, self, other: (other // self, other % self)
     functions[torch, "as_tensor"] = _as_tensor
     for name in ("fftfreq", "rfftfreq"):
         functions[torch.fft, name] = _frequencies
@@ -63,6 +69,8 @@ def _replacements(recorder: Recorder) -> dict[tuple[Any, str], Function]:
         functions[torch, f"{name}_window"] = functools.partial(_window, window)
     for name in ("tril", "triu"):
         functions[torch, f"{name}_indices"] = functools.partial(_triangle, getattr(torch, name))
+    for name in _UPSAMPLINGS:
+        functions[torch._C._nn, name] = functools.partial(_upsampled, recorder, getattr(aten, name).default)
     for name, truth in (("equal", _equal), ("allclose", _allclose)):
         functions[torch, name] = functions[torch.Tensor, name] = functools.partial(_truth, truth)
     return functions
@@ -86,6 +94,12 @@ def _of_a_size(answer: bool) -> Function:
     return lambda original, number: answer if type(number) is torch.SymInt else original(number)
 
 
+def _hash(original: Function, size: torch.SymInt) -> int:
+    """So that a size may be a key, as in `functools.cache`; equal numbers are equal sizes of one recording."""
+    node = size.node
+    return hash((id(node.owner), node.values)) if type(node) is SizeNode else original(size)
+
+
 def _as_tensor(original: Function, data: Any, dtype: torch.dtype | None = None, device: Any = None) -> torch.Tensor:
     """What `torch.tensor` makes of what is no tensor."""
     if isinstance(data, (torch.SymInt, torch.SymFloat, list, tuple)):
@@ -106,6 +120,25 @@ def _spaced(
     kwargs.setdefault("dtype", torch.get_default_dtype())
     made: torch.Tensor = recorder.call(overload, (start, end, steps, *base), kwargs)
     return made
+
+
+_UPSAMPLINGS = (
+    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "_upsample_nearest_exact1d",
+    "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d",
+    "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
+)  # fmt: skip
+
+
+def _upsampled(
+    recorder: Recorder, overload: Any, original: Function, input: torch.Tensor, size: Any, *settings: Any
+) -> torch.Tensor:  # fmt: skip
+    """`F.interpolate(x, scale_factor=...)` by factors that were computed: the bindings take numbers alone."""
+    *rest, scales = settings
+    if not isinstance(scales, (list, tuple)) or not _is_open(*scales):
+        return original(input, size, *settings)
+    sizes = [math.floor(old * scale) for old, scale in zip(input.shape[2:], scales, strict=True)]
+    resized: torch.Tensor = recorder.call(overload, (input, sizes, *rest, *scales), {})
+    return resized
 
 
 def _frequencies(original: Function, n: Any, d: float = 1.0, **kwargs: Any) -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch import fx
 
 from exporter.capture.data_dependent import sample_counts
 from exporter.capture.kernels import Outcome, outcome_of
+from exporter.capture.known import known_values
 from exporter.capture.sizes import SizeNode
 from exporter.capture.tensors import RecordedTensor
 
@@ -28,7 +29,7 @@ def _packed(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
     elsewhere, so that nobody takes it for the size of the input.
     """
     input, lengths, batch_first = args
-    known = recorder.value_of(lengths)
+    known = known_values(recorder, recorder.node_of(lengths))
     counts = sample_counts(recorder, lengths)
     outcomes = []
     for sample in range(_SAMPLES):
@@ -36,7 +37,8 @@ def _packed(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
         if known is None:
             count, longest = counts[sample], max(whole.shape[int(batch_first)] - sample, 1)
         else:
-            count, longest = int(known.sum()), int(known.max())
+            values = known[sample % len(known)]
+            count, longest = int(values.sum()), int(values.max())
         data = whole.meta().new_empty((count, *whole.shape[2:]))
         outcomes.append(outcome_of((data, data.new_empty((longest,), dtype=torch.int64)), []))
     return outcomes

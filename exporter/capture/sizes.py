@@ -167,7 +167,7 @@ class SizeNode:
         return self._apply(math.trunc, self)
 
     def round(self, ndigits: int | None = None) -> SizeNode:
-        return self._apply(round, self)
+        return self._apply(round, self) if ndigits is None else self._apply(round, self, self.wrap_int(ndigits))
 
     def sym_ite(self, yes: SizeNode, no: SizeNode) -> SizeNode:
         return self._apply(_choose, self, yes, no)

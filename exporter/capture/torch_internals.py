@@ -369,6 +369,7 @@ def subscripts(getitem: Callable[..., Any], setitem: Callable[..., Any]) -> Iter
 # Functions whose bindings take plain integers, where a size of the input is often given.
 _INTEGER_BINDINGS: tuple[tuple[Any, str, str], ...] = (
     (torch._VF, "_pad_packed_sequence", "default"),
+    (torch, "istft", "default"),
     (torch.nn.functional, "adaptive_avg_pool1d", "default"),
     (torch.nn.functional, "avg_pool1d", "default"),
     (torch.nn.functional, "avg_pool2d", "default"),
