@@ -18,6 +18,7 @@ from exporter.capture.known import ValueNeeded
 from exporter.capture.libraries import replaced_functions
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import SAMPLES, Recorder
+from exporter.capture.replaced_builtins import extremes, lengths, tensors_of_parts
 from exporter.capture.subscripts import getitem, setitem
 from exporter.capture.tensors import RecordedTensor, Spec
 from exporter.capture.torch_internals import (
@@ -25,14 +26,11 @@ from exporter.capture.torch_internals import (
     compiling,
     control_flow_as_called,
     custom_function_calls,
-    extremes,
     integer_bindings,
-    lengths,
     module_calls,
     script_calls,
     subscripts,
     tensors_as_sizes,
-    tensors_of_parts,
 )
 from exporter.capture.torchscript import Script
 from exporter.eager import untouched

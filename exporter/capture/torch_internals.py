@@ -5,9 +5,7 @@ Checked on torch 2.13.0.  A new release of torch is this file's work, and no oth
 
 from __future__ import annotations
 
-import builtins
 import contextlib
-import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -48,14 +46,12 @@ __all__ = [
     "custom_function_calls",
     "decomposition_of",
     "disabled_torch_function",
-    "extremes",
     "forward_sequence",
     "higher_order",
     "integer_bindings",
     "is_mutable",
     "is_random",
     "is_scripted",
-    "lengths",
     "mark_dynamic",
     "module_calls",
     "new_wrapper",
@@ -72,7 +68,6 @@ __all__ = [
     "size_from_node",
     "storage_of",
     "subscripts",
-    "tensors_of_parts",
     "tree_flatten",
     "tree_flatten_with_path",
     "tree_leaves",
@@ -262,68 +257,6 @@ def compiling() -> Iterator[None]:
         for flag, value in zip(flags, before, strict=True):
             setattr(torch.compiler, flag, value)
         torch.backends.mha.set_fastpath_enabled(fastpath)
-
-
-@contextlib.contextmanager
-def lengths() -> Iterator[None]:
-    """Let `len(tensor)` be symbolic, which Python itself takes only as a number."""
-    original = builtins.len
-
-    def length(item: Any) -> Any:
-        return item.shape[0] if isinstance(item, torch.Tensor) and item.ndim else original(item)
-
-    builtins.len = length
-    try:
-        yield
-    finally:
-        builtins.len = original
-
-
-@contextlib.contextmanager
-def extremes() -> Iterator[None]:
-    """Let `min` and `max` of sizes be symbolic, where Python itself would decide between them."""
-    originals = builtins.min, builtins.max
-
-    def extreme(original: Callable[..., Any], symbolic: Callable[..., Any]) -> Callable[..., Any]:
-        def function(*items: Any, **settings: Any) -> Any:
-            given = items[0] if len(items) == 1 and isinstance(items[0], (list, tuple)) else items
-            if not settings and any(type(item) in (torch.SymInt, torch.SymFloat) for item in given):
-                return functools.reduce(symbolic, given)
-            return original(*items, **settings)
-
-        return function
-
-    builtins.min, builtins.max = extreme(min, torch.sym_min), extreme(max, torch.sym_max)
-    try:
-        yield
-    finally:
-        builtins.min, builtins.max = originals
-
-
-@contextlib.contextmanager
-def tensors_of_parts(kind: type[torch.Tensor]) -> Iterator[None]:
-    """Let `torch.tensor([height, x.max()])` keep what is symbolic: sizes, and tensors of a class."""
-    original = torch.tensor
-
-    def is_open(data: Any) -> bool:
-        if isinstance(data, (list, tuple)):
-            return any(map(is_open, data))
-        return isinstance(data, (torch.SymInt, torch.SymFloat, kind))
-
-    def tensor(data: Any, **options: Any) -> torch.Tensor:
-        if isinstance(data, torch.Tensor) or not is_open(data):
-            return original(data, **options)
-        if isinstance(data, (list, tuple)):
-            made = torch.stack([item if isinstance(item, torch.Tensor) else tensor(item) for item in data])
-        else:
-            made = torch.full((), data, dtype=torch.int64 if isinstance(data, torch.SymInt) else None)
-        return made.to(options.get("dtype") or made.dtype)
-
-    torch.tensor = tensor  # type: ignore[assignment]  # its options are passed on as they come
-    try:
-        yield
-    finally:
-        torch.tensor = original
 
 
 @contextlib.contextmanager
