@@ -15,7 +15,7 @@ import torch
 
 from exporter.capture.sizes import SizeNode
 from exporter.capture.tensors import RecordedTensor
-from exporter.capture.torch_internals import size_from_node
+from exporter.capture.torch_internals import layer_bindings, size_from_node
 
 if TYPE_CHECKING:
     from exporter.capture.recorder import Recorder
@@ -70,7 +70,7 @@ def _replacements(recorder: Recorder) -> dict[tuple[Any, str], Function]:
     for name in ("tril", "triu"):
         functions[torch, f"{name}_indices"] = functools.partial(_triangle, getattr(torch, name))
     for name in _UPSAMPLINGS:
-        functions[torch._C._nn, name] = functools.partial(_upsampled, recorder, getattr(aten, name).default)
+        functions[layer_bindings, name] = functools.partial(_upsampled, recorder, getattr(aten, name).default)
     for name, truth in (("equal", _equal), ("allclose", _allclose)):
         functions[torch, name] = functions[torch.Tensor, name] = functools.partial(_truth, truth)
     return functions

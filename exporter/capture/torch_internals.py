@@ -52,6 +52,7 @@ __all__ = [
     "is_mutable",
     "is_random",
     "is_scripted",
+    "layer_bindings",
     "mark_dynamic",
     "module_calls",
     "new_wrapper",
@@ -91,6 +92,7 @@ parse_schema = torch._C.parse_schema
 _SCRIPTED = (torch._C.ScriptFunction, torch._C.ScriptMethod)
 DynamoError = torch._dynamo.exc.TorchDynamoException
 disabled_torch_function = torch._C._disabled_torch_function_impl
+layer_bindings = torch._C._nn  # the functions in C++ that layers call
 outside_modes = torch.utils._python_dispatch._disable_current_modes
 
 
