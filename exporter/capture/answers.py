@@ -7,7 +7,7 @@ import math
 import operator
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +160,13 @@ class Answers(Frames):
         """Note that a size is fixed at the example's value, in as many parts as there are."""
         nodes = tuple(self.node_of(self.tensor(part)) for part in parts)
         self.decisions.append(Decision(node, self.source(), fixed=True, parts=nodes))
+
+    def limit(self, sizes: Iterable[SizeNode], parts: Sequence[torch.Tensor | fx.Node]) -> None:
+        """Note the comparisons that hold at every sample and on which some parts of the graph rely."""
+        for size in sizes:
+            if not size.data:
+                nodes = tuple(p if isinstance(p, fx.Node) else self.node_of(self.tensor(p)) for p in parts)
+                self.decisions.append(Decision(size, self.source(), fixed=False, parts=nodes))
 
     def graph_node(self, node: SizeNode) -> fx.Node:
         """The node that computes a size, added where it is first used."""

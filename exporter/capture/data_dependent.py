@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from exporter.capture.kernels import Outcome, call_meta, outcome_of, stretched
+from exporter.capture.limits import ENDLESS
 from exporter.capture.sizes import SizeNode
 from exporter.capture.tensors import RecordedTensor, Spec
 
@@ -23,10 +24,11 @@ _PRIMES = list(
     zip(
         [11, 17, 23, 31, 41, 47, 59, 67, 73, 83, 97, 103, 109, 127, 137, 149, 157, 167, 179, 191],
         [13, 19, 29, 37, 43, 53, 61, 71, 79, 89, 101, 107, 113, 131, 139, 151, 163, 173, 181, 193],
-        [211, 223, 227, 229, 233, 239, 241, 251, 257, 263, 269, 271, 277, 281, 283, 293, 307, 311, 313, 317],
+        [5003, 5009, 5011, 5021, 5023, 5039, 5051, 5059, 5077, 5081, 5087, 5099, 5101, 5107, 5113, 5119, 5147, 5153,
+         5167, 5171],
         strict=True,
     )
-)
+)  # fmt: skip
 
 Result = Callable[..., Any]
 
@@ -183,11 +185,15 @@ def counts_of(recorder: Recorder, node: fx.Node) -> tuple[int, ...]:
 
 
 def _counts(recorder: Recorder, key: Any) -> tuple[int, ...]:
-    """What stands for a size that nobody knows; no other has the same."""
+    """What stands for a size that nobody knows; no other has the same.
+
+    One sample is small and one is large, so that `min(count, 300)` is no constant.
+    """
     known = recorder.counts.get(key)
     if known is None:
         turn, place = divmod(len(recorder.counts), len(_PRIMES))
-        known = recorder.counts[key] = tuple(prime + 331 * turn for prime in _PRIMES[place])
+        some, few, many = _PRIMES[place]
+        known = recorder.counts[key] = (some + 331 * turn, few, many + 331 * turn)
     return known
 
 
@@ -220,9 +226,6 @@ def _is_mask(index: Any) -> bool:
     return type(index) is RecordedTensor and index.dtype in (torch.bool, torch.uint8)
 
 
-_ENDLESS = 1 << 62  # the end of `x[1:]`
-
-
 def is_open_slice(func: Any, args: Sequence[Any], sizes: Sequence[SizeNode]) -> bool:
     """Whether this is a slice by bounds that depend on values, or by numbers of a dim whose size does."""
     return func is aten.slice.Tensor and (any(size.data for size in sizes) or _is_open(*args))
@@ -250,7 +253,7 @@ def slice_outcomes(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
     if by_values and (min(lengths) <= 0 or step != 1):
         counts = counts_of(recorder, recorder.graph_node(by_values[0]))
         lengths = [count if n <= 0 or step != 1 else n for n, count in zip(lengths, counts, strict=True)]
-    elif not by_values and ((end is not None and end < _ENDLESS) or len(set(lengths)) == 1):
+    elif not by_values and ((end is not None and end < ENDLESS) or len(set(lengths)) == 1):
         lengths = list(_counts(recorder, ("slice", recorder.numbering.of(recorder.node_of(tensor)), dim, start, end)))
     pairs = zip(metas, lengths, strict=True)
     return [outcome_of(stretched(meta, dim, max(length, 0)), [meta]) for meta, length in pairs]

@@ -12,7 +12,7 @@ from torch import fx
 
 from exporter.capture.graph import Decision
 from exporter.capture.sizes import SizeNode
-from shape_inference import Dim, Size, at_least, same, symbol
+from shape_inference import Dim, Size, at_least, larger, same, smaller, symbol
 
 _NEGATED = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _SYMBOLS: dict[Any, str] = {
@@ -191,4 +191,6 @@ _EXACT: dict[Any, Any] = {
     operator.floordiv: operator.floordiv,
     operator.mod: operator.mod,
     operator.neg: operator.neg,
+    min: smaller,
+    max: larger,
 }

@@ -35,8 +35,8 @@ class Decision:
         size: what was asked; `size.values` are the answers at the samples, the first the example's.
         source: the user's line.
         fixed: whether a size became a number, which holds for the example alone.
-        parts: where the size says in how many parts a tensor comes apart, these parts; whoever needs
-            one of the first alone has not decided how many there are.
+        parts: what the answer is about, if less than the whole graph: the parts that a tensor comes apart
+            into, of which whoever needs one of the first alone has not decided how many there are.
     """
 
     size: SizeNode

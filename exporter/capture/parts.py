@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from exporter.capture.recorder import Recorder
+from exporter.capture.sizes import SizeNode
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import schema_of
 
@@ -46,6 +47,8 @@ def take_apart(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
         starts = [0, *ends[:-1]]
         bounds = zip(starts, ends, strict=True)
         parts = [recorder.call(aten.slice.Tensor, (tensor, dim, start, end), {}) for start, end in bounds]
+    if len(set(counts)) == 1 and type(step) is int:
+        recorder.limit(_limits(whole.node, step, counts[0]), parts)
     if len(set(counts)) > 1 and parts:
         recorder.fix_count(whole.node if isinstance(whole, torch.SymInt) else step.node, parts)
     return parts
@@ -108,6 +111,12 @@ def _counts(whole: Any, step: Any) -> list[int]:
     """How many parts there are at each sample."""
     pairs = zip(_values(whole), _values(step), strict=True)
     return [max(-(-size // part), 1) if part else 1 for size, part in pairs]
+
+
+def _limits(whole: SizeNode, step: int, count: int) -> list[SizeNode]:
+    """The sizes at which there are `count` parts of `step` elements, the last of fewer."""
+    least = [whole.gt(whole.wrap_int(step * (count - 1)))] if count > 1 else []
+    return [*least, whole.le(whole.wrap_int(step * count))]
 
 
 def _values(size: Any) -> tuple[int, ...]:

@@ -31,6 +31,7 @@ from exporter.capture.data_dependent import (
 from exporter.capture.folding import folded
 from exporter.capture.graph import Decision, Fork, Source, call_node
 from exporter.capture.kernels import Kernels, Outcome, fill
+from exporter.capture.limits import limits_of, may_cut
 from exporter.capture.mutation import functional, write_back, written_arguments
 from exporter.capture.numbering import Numbering
 from exporter.capture.packed import PACKED_OUTCOMES
@@ -390,12 +391,15 @@ class Recorder(Answers, DispatchMode):
                 source=str(self.source() or ""),
             )
         columns = [merged([outcome.specs[i] for outcome in outcomes]) for i in range(len(specs))]
-        if len(columns) == 1 and (same := self._unchanged(func, tensors, columns[0], aliases[0])) is not None:
-            return fill(template, [same])
+        if len(columns) == 1 and not (len(columns[0]) > 1 and may_cut(func, args, sizes)):
+            same = self._unchanged(func, tensors, columns[0], aliases[0])
+            if same is not None:
+                return fill(template, [same])
         device = kwargs.get("device") or next((a for a in args if type(a) is torch.device), None)
         device = torch.device(device) if device is not None else device_of(tensors)
         node = self.record(func, args, kwargs)
         node.meta["specs"] = tuple(columns)
+        self.limit(limits_of(func, args, sizes, outcomes), [node])
         by_values = is_unbacked(func) or has_mask(func, args) or any(size.data for size in sizes)
         if by_values or any("data" in self.node_of(tensor).meta for tensor in tensors):
             node.meta["data"] = True

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import fx
 
+from exporter.capture.limits import holds_beyond_samples
+
 Number = int | float | bool
 
 
@@ -142,7 +144,7 @@ class SizeNode:
 
     def statically_known_true(self, file: str, line: int) -> bool:
         """Torch asks for a short cut, which is right only where every size takes it."""
-        return not self.data and all(self.values)
+        return not self.data and all(self.values) and holds_beyond_samples(self)
 
     guard_or_false = guard_size_oblivious = statically_known_true
 

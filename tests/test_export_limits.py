@@ -1,0 +1,86 @@
+"""Constants that cut sizes off beyond all samples: right at both sides of them, or a constraint that says where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from exporter import export
+
+Function = Callable[[Tensor], Tensor]
+SIZES = (1, 2, 3, 5, 8, 16, 511, 512, 513, 600, 1100)
+
+EVERYWHERE: dict[str, Function] = {
+    "slice to": lambda x: x[:, :512] * 2,
+    "slice of the last": lambda x: x[:, -512:] * 2,
+    "slice to a minimum": lambda x: x[:, : min(x.shape[1], 512)] * 2,
+    "slice from a maximum": lambda x: x[:, max(0, x.shape[1] - 512) :] * 2,
+    "slice to a remainder": lambda x: x[:, : x.shape[1] % 1000],
+    "slice between": lambda x: x[:, : max(1, min(x.shape[1] - 1, 100))],
+    "narrow": lambda x: x.narrow(1, 0, min(x.shape[1], 512)) * 2,
+    "two slices": lambda x: x[:, : min(x.shape[1], 512)] + x[:, : min(x.shape[1], 512)].cumsum(1),
+    "slice, then its size": lambda x: x[:, :512].reshape(x.shape[0], -1) + 1,
+    "slice of a copy": lambda x: x.clone()[:, :512].contiguous(),
+    "pad to": lambda x: nn.functional.pad(x, (0, max(x.shape[1], 5) - x.shape[1])),
+    "data-dependent": lambda x: x[x > 0][: min(500, x[x > 0].shape[0])] * 2,
+}
+CONSTRAINED: dict[str, tuple[Function, str]] = {
+    "split": (lambda x: x.split(512, 1)[0] * 2, "s <= 512"),
+    "top of a minimum": (lambda x: x.topk(min(5, x.shape[1]), 1)[0], "s >= 5"),
+    "the first": (lambda x: x[:, :5] * 2, "s >= 5"),
+    "the last": (lambda x: x[:, -5:] * 2, "s >= 5"),
+    "beyond the end": (lambda x: x[:, 900:].sum(1), "s <= 900"),
+}
+
+
+class _Model(nn.Module):
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+def _check(function: Function, expected: str | None) -> None:
+    program = export(_Model(function), (torch.randn(2, 8),), dynamic_shapes={"x": {0: "b", 1: "s"}})
+    decisions = program.report.decisions
+    assert [decision.expression for decision in decisions][:1] == ([] if expected is None else [expected])
+    session = onnxruntime.InferenceSession(program.to_proto().SerializeToString())
+    tried = [n for n in SIZES if all(decision.admits({"b": 2, "s": n}) for decision in decisions)]
+    assert len(tried) >= 3
+    for size in tried:
+        x = torch.randn(2, size)
+        (result,) = session.run(None, {"x": x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(result), function(x), msg=lambda m, size=size: f"{size}: {m}")
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_right_at_every_size(name: str) -> None:
+    _check(EVERYWHERE[name], None)
+
+
+@pytest.mark.parametrize("name", CONSTRAINED)
+def test_constraint(name: str) -> None:
+    function, expected = CONSTRAINED[name]
+    _check(function, expected)
+
+
+def test_many_counts_stay_dynamic() -> None:
+    """As in detectors: `min(300, n)` of the boxes of each of ninety classes."""
+
+    class Boxes(nn.Module):
+        def forward(self, scores: Tensor) -> Tensor:
+            kept = [row[row > 0.5] for row in scores]
+            return torch.cat([row.topk(min(300, row.shape[0]))[0] for row in kept])
+
+    program = export(Boxes(), (torch.rand(90, 8),))
+    session = onnxruntime.InferenceSession(program.to_proto().SerializeToString())
+    scores = torch.rand(90, 8)
+    (result,) = session.run(None, {"scores": scores.numpy()})
+    torch.testing.assert_close(torch.from_numpy(result), Boxes()(scores))
+    assert not any(type(size) is int for size in program.model.graph.outputs[0].shape or ())
