@@ -292,19 +292,25 @@ class Translator:
             raise LoweringError(
                 f"{rule.overload}: the rule must return shape {expected}, got {list(map(str, inferred))}"
             )
-        if any(type(a) is not int and type(b) is int for a, b in zip(inferred, expected, strict=True)):
-            shape = [b if type(b) is int else a for a, b in zip(inferred, expected, strict=True)]
+        shape = [
+            b if type(b) is int and not self._is_formula(a) else a for a, b in zip(inferred, expected, strict=True)
+        ]
+        if shape != list(inferred):
             self.op.set_type(value, TensorType(value.dtype, tuple(shape), self.op.content(value)))  # type: ignore[arg-type]
         for size, samples in zip(inferred, expected, strict=True):
             if isinstance(size, Dim) and type(samples) is tuple and (size, samples) not in self._checked:
                 self._checked.add((size, samples))
                 self._check_size(size, samples, rule)
 
+    def _is_formula(self, size: Size) -> bool:
+        """Whether a size is known in terms of named dims, so that a constant at the samples tells no more."""
+        return isinstance(size, Dim) and {str(symbol) for symbol in size.symbols()} <= self._samples[0].keys()
+
     def _check_size(self, size: Dim, samples: tuple[int, ...], rule: Rule) -> None:
         """Hold a formula to the sizes that torch gave at the samples, where it is one of named dims."""
         if all(samples):
             self.op.root.equal_sizes.present([size])
-        if not {str(symbol) for symbol in size.symbols()} <= self._samples[0].keys():
+        if not self._is_formula(size):
             return
         found = tuple(size.evaluate(bindings) for bindings in self._samples)
         if found != samples:

@@ -14,6 +14,11 @@ from exporter import export
 Function = Callable[[Tensor], Tensor]
 SIZES = (1, 2, 3, 5, 8, 16, 511, 512, 513, 600, 1100)
 
+
+def _each(x: Tensor) -> Tensor:
+    return torch.stack([x[:, i] for i in range(x.shape[1])])
+
+
 EVERYWHERE: dict[str, Function] = {
     "slice to": lambda x: x[:, :512] * 2,
     "slice of the last": lambda x: x[:, -512:] * 2,
@@ -22,18 +27,27 @@ EVERYWHERE: dict[str, Function] = {
     "slice to a remainder": lambda x: x[:, : x.shape[1] % 1000],
     "slice between": lambda x: x[:, : max(1, min(x.shape[1] - 1, 100))],
     "narrow": lambda x: x.narrow(1, 0, min(x.shape[1], 512)) * 2,
-    "two slices": lambda x: x[:, : min(x.shape[1], 512)] + x[:, : min(x.shape[1], 512)].cumsum(1),
+    "two slices": lambda x: x[:, : min(x.shape[1], 512)] + x[:, : min(x.shape[1], 512)].flip(1),
     "slice, then its size": lambda x: x[:, :512].reshape(x.shape[0], -1) + 1,
     "slice of a copy": lambda x: x.clone()[:, :512].contiguous(),
     "pad to": lambda x: nn.functional.pad(x, (0, max(x.shape[1], 5) - x.shape[1])),
     "data-dependent": lambda x: x[x > 0][: min(500, x[x > 0].shape[0])] * 2,
+    "the first": lambda x: x[:, :5] * 2,
+    "the last": lambda x: x[:, -5:] * 2,
+    "the first, viewed": lambda x: (x[:, :5] * 2).unsqueeze(2).expand(-1, -1, 3).reshape(x.shape[0], -1),
+    "beyond the end": lambda x: x[:, 900:].sum(1),
+    "top of a minimum": lambda x: x.topk(min(5, x.shape[1]), 1)[0] + 1,
+    "as many as a minimum": lambda x: x.amax() + torch.arange(2 * min(5, x.shape[1])),
 }
 CONSTRAINED: dict[str, tuple[Function, str]] = {
     "split": (lambda x: x.split(512, 1)[0] * 2, "s <= 512"),
-    "top of a minimum": (lambda x: x.topk(min(5, x.shape[1]), 1)[0], "s >= 5"),
-    "the first": (lambda x: x[:, :5] * 2, "s >= 5"),
-    "the last": (lambda x: x[:, -5:] * 2, "s >= 5"),
-    "beyond the end": (lambda x: x[:, 900:].sum(1), "s <= 900"),
+    "unbind of the first": (lambda x: torch.stack(x[:, :5].unbind(1)), "min(s, 5) > 4"),
+    "loop over the first": (lambda x: _each(x[:, :5]), "min(s, 5) == 5"),
+    "equal to a number": (lambda x: x * 2 if x.shape[1] == 512 else x, "s != 512"),
+    "one": (lambda x: x * 2 if x.shape[1] == 1 else x, "s != 1"),
+    "one of": (lambda x: x * 2 if x.shape[1] in (511, 600) else x, "s != 511"),
+    "equal sizes": (lambda x: x * 2 if x.shape[1] == x.shape[0] else x, "s != b"),
+    "a remainder": (lambda x: x * 2 if x.shape[1] % 1000 == x.shape[1] else x, "s % 1000 == s"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import zoo
-from running import agree
+from running import InDouble, agree
 
 from exporter import export
 from exporter.validation.runtime import session_of
@@ -55,15 +55,19 @@ LARGE_SIZES = {
     "resnet50_any_size": PICTURES,
 }  # fmt: skip
 
+# Eager itself is up to 8e-5 of its scale from what float64 gives; with our own rounding it is over 1e-4.
+IN_DOUBLE = {"fcn_resnet50_any_size"}
+
 
 def check(name: str, sizes: list[dict[str, int]]) -> None:
     case = zoo.CASES[name]
     model = case.build()
     program = export(model, case.inputs(), dynamic_shapes=case.dynamic_shapes)
     session = session_of(program.model)
+    reference = InDouble(model) if name in IN_DOUBLE else model
     for i, chosen in enumerate(sizes):
         assert all(decision.admits(chosen) for decision in program.report.decisions), chosen
-        agree(program, session, model, case.inputs_at(i, **chosen))
+        agree(program, session, reference, case.inputs_at(i, **chosen))
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -15,7 +15,7 @@ import torch
 from torch import fx
 
 from exporter.capture.branches import Undecided
-from exporter.capture.data_dependent import answer_for_sizes
+from exporter.capture.data_dependent import answer_for_sizes, is_of_strides
 from exporter.capture.folding import FOLD_LIMIT
 from exporter.capture.frames import Frames
 from exporter.capture.graph import Decision, Fork, Source, live_nodes
@@ -92,7 +92,7 @@ class Answers(Frames):
     # Sizes: what the nodes of SymInts ask.
 
     def decide(self, node: SizeNode, *, in_python: bool = False) -> bool:
-        """The example's answer; noted, unless it is the same at every sample by equality.
+        """The example's answer; noted, unless torch's own code asks for an equality that holds at every sample or none.
 
         What the user's own Python code, not torch's, decides by a size that depends on values is noted too.
         """
@@ -105,8 +105,8 @@ class Answers(Frames):
                     return settled
                 self._need_values(node)
                 return self._answer(node)
-            ordered = node.operation not in (operator.eq, operator.ne)
-            if ordered or len(set(node.values)) > 1:
+            varies = len(set(node.values)) > 1 or node.operation not in (operator.eq, operator.ne)
+            if (varies or (in_python and _is_asked_by_user())) and not is_of_strides(node):
                 frame = self.user_frame()
                 if frame is None or not is_inert(frame):
                     self.decisions.append(Decision(node, self.source(), fixed=False))
@@ -132,8 +132,10 @@ class Answers(Frames):
         if node.data:
             self._need_values(node)
             raise self.data_dependent("a number needed from a size that depends on values")
-        if not self._quiet and len(set(node.values)) > 1:
-            self.decisions.append(Decision(node, self.source(), fixed=True))
+        if not self._quiet:
+            is_known = len(set(node.values)) == 1
+            asked = node.compared(operator.eq, int(node.values[0])) if is_known and node.is_int() else node
+            self.decisions.append(Decision(asked, self.source(), fixed=not is_known))
         return node.values[0]
 
     def _need_values(self, node: SizeNode) -> None:

@@ -142,7 +142,7 @@ def answer_for_sizes(node: SizeNode) -> bool | None:
     to do, and what holds for many holds for them.  A question about strides is torch's own, and decides
     nothing that a graph holds.
     """
-    if _is_of_strides(node):
+    if is_of_strides(node):
         return bool(node.values[0])
     if node.operation not in _COMPARISONS or len(set(node.values)) > 1:
         return None
@@ -156,13 +156,13 @@ def answer_for_sizes(node: SizeNode) -> bool | None:
 _COMPARISONS = {operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge}
 
 
-def _is_of_strides(node: Any) -> bool:
+def is_of_strides(node: Any) -> bool:
     """Whether a stride of a tensor takes part in a number."""
     if not isinstance(node, SizeNode) or node.is_literal:
         return False
     if node.operation is None:
         return node.operands[1] is not None and node.operands[1] < 0
-    return any(map(_is_of_strides, node.operands))
+    return any(map(is_of_strides, node.operands))
 
 
 def _is_of_sizes(node: Any) -> bool:

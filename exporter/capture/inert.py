@@ -6,6 +6,7 @@ import ast
 import functools
 import inspect
 import itertools
+import re
 import sys
 import types
 from collections import ChainMap
@@ -13,11 +14,14 @@ from collections.abc import Mapping
 from typing import Any
 
 
+_IS_CAPTURED = re.compile(r"is_(\w+_)?(compiling|exporting|tracing|scripting)")  # asks whether a model is captured
+
+
 def is_inert(frame: types.FrameType) -> bool:
     """Whether the condition that a frame is at is part of an `and` or `or` that the other parts decide alone.
 
-    Told from the source, by names that hold None, True or False; from Python 3.11 on, which knows the column
-    that an instruction comes from.
+    Told from the source, by names that hold None, True or False, and by whether the model is being compiled;
+    from Python 3.11 on, which knows the column that an instruction comes from.
     """
     if sys.version_info < (3, 11):
         return False
@@ -56,6 +60,8 @@ def _truth(tree: ast.expr, names: Mapping[str, Any]) -> bool | None:
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             truth = _truth(operand, names)
             return None if truth is None else not truth
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=[]) if _IS_CAPTURED.fullmatch(name) and name in names:
+            return bool(names[name]())
         case ast.Compare(left=ast.Name(id=name), ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(value=None)]):
             if name not in names:
                 return None

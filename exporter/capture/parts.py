@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from itertools import pairwise
 from typing import Any
 
@@ -47,7 +48,7 @@ def take_apart(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
         starts = [0, *ends[:-1]]
         bounds = zip(starts, ends, strict=True)
         parts = [recorder.call(aten.slice.Tensor, (tensor, dim, start, end), {}) for start, end in bounds]
-    if len(set(counts)) == 1 and type(step) is int:
+    if len(set(counts)) == 1 and isinstance(whole, torch.SymInt) and type(step) is int:
         recorder.limit(_limits(whole.node, step, counts[0]), parts)
     if len(set(counts)) > 1 and parts:
         recorder.fix_count(whole.node if isinstance(whole, torch.SymInt) else step.node, parts)
@@ -115,8 +116,8 @@ def _counts(whole: Any, step: Any) -> list[int]:
 
 def _limits(whole: SizeNode, step: int, count: int) -> list[SizeNode]:
     """The sizes at which there are `count` parts of `step` elements, the last of fewer."""
-    least = [whole.gt(whole.wrap_int(step * (count - 1)))] if count > 1 else []
-    return [*least, whole.le(whole.wrap_int(step * count))]
+    least = [whole.compared(operator.gt, step * (count - 1))] if count > 1 else []
+    return [*least, whole.compared(operator.le, step * count)]
 
 
 def _values(size: Any) -> tuple[int, ...]:

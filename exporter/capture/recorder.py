@@ -31,7 +31,7 @@ from exporter.capture.data_dependent import (
 from exporter.capture.folding import folded
 from exporter.capture.graph import Decision, Fork, Source, call_node
 from exporter.capture.kernels import Kernels, Outcome, fill
-from exporter.capture.limits import limits_of, may_cut
+from exporter.capture.limits import constants_of, may_cut
 from exporter.capture.mutation import functional, write_back, written_arguments
 from exporter.capture.numbering import Numbering
 from exporter.capture.packed import PACKED_OUTCOMES
@@ -94,6 +94,7 @@ class Recorder(Answers, DispatchMode):
         wholes: the sizes of the parts that a tensor was split into by values -> the size of the whole.
         batches: the node of a packed sequence's batch sizes -> the first of them, a size.
         is_seeded: whether the model has set torch's seed, and all that was drawn since is known.
+        limited: node -> those of its sizes that are constant at every sample, and may be less at others.
     """
 
     def __init__(self, names: Mapping[int, str], handlers: Mapping[Any, Callable[..., Any]]) -> None:
@@ -127,6 +128,7 @@ class Recorder(Answers, DispatchMode):
         self.wholes: dict[tuple[tuple[int, ...], ...], tuple[int, ...]] = {}
         self.batches: dict[fx.Node, int | torch.SymInt] = {}
         self.is_seeded = False
+        self.limited: dict[fx.Node, set[int]] = {}
 
     # What torch calls.
 
@@ -399,7 +401,9 @@ class Recorder(Answers, DispatchMode):
         device = torch.device(device) if device is not None else device_of(tensors)
         node = self.record(func, args, kwargs)
         node.meta["specs"] = tuple(columns)
-        self.limit(limits_of(func, args, sizes, outcomes), [node])
+        limited = constants_of(func, args, sizes, outcomes)
+        if self.limited:
+            limited = limited.union(*(self.limited.get(self.node_of(tensor), ()) for tensor in tensors))
         by_values = is_unbacked(func) or has_mask(func, args) or any(size.data for size in sizes)
         if by_values or any("data" in self.node_of(tensor).meta for tensor in tensors):
             node.meta["data"] = True
@@ -411,6 +415,8 @@ class Recorder(Answers, DispatchMode):
                 part.meta["specs"] = (column,)
                 if "data" in node.meta:
                     part.meta["data"] = True
+            if limited and len(column) > 1:
+                self.limited[part] = limited
             alias = aliases[i]
             if alias is None:
                 wrapped.append(self._wrap(column, device, part))
@@ -454,7 +460,7 @@ class Recorder(Answers, DispatchMode):
             self._quiet = False
 
     def _size(self, values: tuple[int, ...], node: fx.Node | None, axis: int) -> int | torch.SymInt:
-        if len(set(values)) == 1:
+        if len(set(values)) == 1 and (node not in self.limited or values[0] not in self.limited[node]):
             return values[0]
         data = node is not None and "data" in node.meta and values not in self.named
         if not data:
