@@ -13,7 +13,6 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
-
 _IS_CAPTURED = re.compile(r"is_(\w+_)?(compiling|exporting|tracing|scripting)")  # asks whether a model is captured
 
 

@@ -9,13 +9,12 @@ here and in what is computed from it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
-    from exporter.capture.kernels import Outcome
     from exporter.capture.sizes import SizeNode
 
 aten = torch.ops.aten
@@ -23,12 +22,7 @@ aten = torch.ops.aten
 ENDLESS = 1 << 62  # beyond every size: the end of `x[1:]`
 
 _ORDERINGS = {operator.lt, operator.le, operator.gt, operator.ge}
-_MINIMUM, _MAXIMUM = min, max  # the builtins, which a recording replaces
-_REACHED: dict[Any, Callable[[int, int], bool]] = {
-    _MINIMUM: operator.ge,
-    _MAXIMUM: operator.le,
-}  # how an operand is to the constant that is the result
-_CUTTING = {_MINIMUM, _MAXIMUM, operator.mod, operator.floordiv}
+_CUTTING = {min, max, operator.mod, operator.floordiv}
 
 
 def holds_beyond_samples(node: SizeNode) -> bool:
@@ -50,14 +44,24 @@ def may_cut(func: Any, args: Sequence[Any], sizes: Sequence[SizeNode]) -> bool:
     return any(type(bound) is int and 0 != bound < ENDLESS for bound in bounds) or any(map(_is_cut, sizes))
 
 
-def constants_of(
-    func: Any, args: Sequence[Any], sizes: Sequence[SizeNode], outcomes: Sequence[Outcome]
+def limited_sizes(
+    func: Any, args: Sequence[Any], sizes: Sequence[SizeNode], tensors: Sequence[Collection[int]], is_dynamic: bool
 ) -> set[int]:  # fmt: skip
-    """The sizes above 1 of a call's results that are constant at every sample, and may be less at others."""
+    """The sizes above 1 of a call's results that are constant at every sample, and may be others elsewhere.
+
+    Args:
+        func: what is called.
+        args: its arguments.
+        sizes: the sizes among them.
+        tensors: of each tensor among them, such sizes.
+        is_dynamic: whether the results are known at several samples.
+    """
+    if not is_dynamic:
+        return set()
     found = {int(size.values[0]) for size in sizes if len(set(size.values)) == 1 and _is_cut(size)}
-    if func is aten.slice.Tensor and len(outcomes) > 1:
+    if func is aten.slice.Tensor:
         found |= _constant_of_slice(*args)
-    return found - {0, 1}
+    return found.union(*tensors) - {0, 1}
 
 
 def _constant_of_slice(tensor: Any, dim: int = 0, start: Any = None, end: Any = None, step: Any = 1) -> set[int]:

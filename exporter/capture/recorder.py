@@ -30,8 +30,8 @@ from exporter.capture.data_dependent import (
 )
 from exporter.capture.folding import folded
 from exporter.capture.graph import Decision, Fork, Source, call_node
-from exporter.capture.kernels import Kernels, Outcome, fill
-from exporter.capture.limits import constants_of, may_cut
+from exporter.capture.kernels import Kernels, Outcome, at_sample, fill
+from exporter.capture.limits import limited_sizes, may_cut
 from exporter.capture.mutation import functional, write_back, written_arguments
 from exporter.capture.numbering import Numbering
 from exporter.capture.packed import PACKED_OUTCOMES
@@ -164,7 +164,7 @@ class Recorder(Answers, DispatchMode):
         else:
             dynamic = bool(sizes) or any(len(tensor.specs) > 1 for tensor in tensors)
             outcomes = [
-                self._kernels.outcome(func, _at(args, i), {k: _at(v, i) for k, v in kwargs.items()})
+                self._kernels.outcome(func, at_sample(args, i), {k: at_sample(v, i) for k, v in kwargs.items()})
                 for i in range(SAMPLES if dynamic else 1)
             ]
         return self._results(func, args, kwargs, tensors, sizes, outcomes)
@@ -393,17 +393,15 @@ class Recorder(Answers, DispatchMode):
                 source=str(self.source() or ""),
             )
         columns = [merged([outcome.specs[i] for outcome in outcomes]) for i in range(len(specs))]
-        if len(columns) == 1 and not (len(columns[0]) > 1 and may_cut(func, args, sizes)):
-            same = self._unchanged(func, tensors, columns[0], aliases[0])
-            if same is not None:
-                return fill(template, [same])
+        cuts = len(outcomes) > 1 and may_cut(func, args, sizes)
+        if len(columns) == 1 and not cuts and (same := self._unchanged(func, tensors, columns[0], aliases[0])):
+            return fill(template, same)
         device = kwargs.get("device") or next((a for a in args if type(a) is torch.device), None)
         device = torch.device(device) if device is not None else device_of(tensors)
         node = self.record(func, args, kwargs)
         node.meta["specs"] = tuple(columns)
-        limited = constants_of(func, args, sizes, outcomes)
-        if self.limited:
-            limited = limited.union(*(self.limited.get(self.node_of(tensor), ()) for tensor in tensors))
+        known = [self.limited[n] for n in map(self.node_of, tensors) if n in self.limited] if self.limited else []
+        limited = limited_sizes(func, args, sizes, known, is_dynamic=len(outcomes) > 1)
         by_values = is_unbacked(func) or has_mask(func, args) or any(size.data for size in sizes)
         if by_values or any("data" in self.node_of(tensor).meta for tensor in tensors):
             node.meta["data"] = True
@@ -415,7 +413,7 @@ class Recorder(Answers, DispatchMode):
                 part.meta["specs"] = (column,)
                 if "data" in node.meta:
                     part.meta["data"] = True
-            if limited and len(column) > 1:
+            if limited:
                 self.limited[part] = limited
             alias = aliases[i]
             if alias is None:
@@ -427,17 +425,16 @@ class Recorder(Answers, DispatchMode):
 
     def _unchanged(
         self, func: Any, tensors: Sequence[RecordedTensor], column: tuple[Spec, ...], alias: int | None
-    ) -> RecordedTensor | None:
-        """The result of a call that changes no value: the argument's node under a new tensor."""
+    ) -> list[RecordedTensor]:
+        """The result of a call that changes no value, the argument's node under a new tensor; else nothing."""
         if alias is not None:
             source = tensors[alias]
             if func in _NOT_IDENTITY or not same_layout(source.specs, column):
-                return None
-            return self._wrap(column, source.device, self.node_of(source), source, None)
+                return []
+            return [self._wrap(column, source.device, self.node_of(source), source, None)]
         if func in _COPIES and tensors and same_values(tensors[0].specs, column):
-            copy = self._wrap(column, tensors[0].device, self.node_of(tensors[0]))
-            return copy
-        return None
+            return [self._wrap(column, tensors[0].device, self.node_of(tensors[0]))]
+        return []
 
     def _wrap(
         self, specs: tuple[Spec, ...], device: torch.device, node: fx.Node | None,
@@ -460,7 +457,7 @@ class Recorder(Answers, DispatchMode):
             self._quiet = False
 
     def _size(self, values: tuple[int, ...], node: fx.Node | None, axis: int) -> int | torch.SymInt:
-        if len(set(values)) == 1 and (node not in self.limited or values[0] not in self.limited[node]):
+        if len(set(values)) == 1 and not (node in self.limited and values[0] in self.limited[node]):
             return values[0]
         data = node is not None and "data" in node.meta and values not in self.named
         if not data:
@@ -494,16 +491,3 @@ class Recorder(Answers, DispatchMode):
         part = call_node(self.graph, operator.getitem, (node, step.index))
         part.meta["specs"] = (specs,)
         return part
-
-
-def _at(argument: Any, sample: int) -> Any:
-    """The argument as the kernels take it: specs for tensors, numbers for sizes, at one sample."""
-    kind = type(argument)
-    if kind is RecordedTensor:
-        specs = argument.specs
-        return specs[sample] if len(specs) > 1 else specs[0]
-    if kind is list:
-        return [_at(item, sample) for item in argument]
-    if kind is SizeNode:
-        return argument.values[sample]
-    return argument
