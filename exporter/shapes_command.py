@@ -17,7 +17,7 @@ from rich.table import Table
 from exporter.command_line import Reported
 from exporter.errors import InputError, InvalidModelError
 from shape_inference import GivenError, InferenceError, Report, infer
-from shape_inference.report import tensor_in
+from shape_inference.types import tensor_in
 
 
 def shapes(

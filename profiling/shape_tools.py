@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from shape_inference import Dim, infer, parse
-from shape_inference.report import tensor_in
+from shape_inference.types import tensor_in
 
 # A pass that takes longer is stopped: some never finish.
 TIMEOUT_SECONDS = 120

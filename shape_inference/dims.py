@@ -153,7 +153,7 @@ class Dim(ir.SymbolicDim):
         return NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self.value)
+        return hash(self._text or self.value)
 
     def __copy__(self) -> Dim:
         return self

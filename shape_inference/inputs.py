@@ -57,7 +57,8 @@ class Names:
 
     def unused(self, wanted: str) -> str:
         """A name that no symbol has yet."""
-        wanted = "".join(letter if letter.isalnum() else "_" for letter in wanted)
+        if not wanted.isidentifier():
+            wanted = "".join(letter if letter.isalnum() else "_" for letter in wanted)
         name = wanted
         while name in self.symbols:
             self._numbers[wanted] = self._numbers.get(wanted, 0) + 1

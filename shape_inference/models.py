@@ -16,10 +16,15 @@ from shape_inference.ordering import in_order
 from shape_inference.registry import UNKNOWN, Call, NotTyped, Rule, rule_for
 from shape_inference.report import Report, label
 from shape_inference.signatures import Signature, signature_of
-from shape_inference.types import TensorType, Type
-from shape_inference.values import ir_shape, ir_type, shape_from, tensor_type, type_of
+from shape_inference.types import Content, TensorType, Type
+from shape_inference.values import tensor_type, type_of, write
 
 __all__ = ["infer"]
+
+Types = tuple[Type | None, ...]
+
+# Attributes of these types are equal where their values are; those of tensors and graphs are objects of their own.
+_PLAIN = frozenset({"FLOAT", "INT", "STRING", "FLOATS", "INTS", "STRINGS"})
 
 # What a rule may raise on a node that no runtime would accept.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -65,6 +70,38 @@ class _Unsorted(Exception):  # it is no error: the nodes are sorted then
     """A node uses what a later node makes."""
 
 
+class _Plan:
+    """How the nodes of one operator are typed.
+
+    Attributes:
+        function: The function of the model that they call.
+        rule: The rule.
+        version: The opset version that it is called with.
+        signature: What the schema demands.
+        repeats: Whether all that the types of outputs depend on can be compared.
+        known: Results of nodes, by what they depend on.
+    """
+
+    __slots__ = ("function", "known", "repeats", "rule", "signature", "version")
+
+    def __init__(self, function: ir.Function | None, rule: Rule, version: int, signature: Signature | None) -> None:
+        self.function = function
+        self.rule = rule
+        self.version = version
+        self.signature = signature
+        kinds = () if signature is None else signature.kinds.values()
+        self.repeats = signature is not None and all(ir.AttributeType(kind).name in _PLAIN for kind in kinds)
+        self.known: dict[object, Types] = {}
+
+
+def _no_such_op(call: Call) -> Types:
+    call.fail("the op must exist", f"opset {call.version}")
+
+
+def _no_rule(call: Call) -> Types:
+    raise NotTyped
+
+
 class _Inference:
     """One run over one model."""
 
@@ -82,7 +119,10 @@ class _Inference:
         self._attributes: Mapping[str, ir.Attr] = {}
         self._opsets: Mapping[str, int] = model.opset_imports
         self._functions = model.functions
-        self._plans: dict[tuple[str, str], _Plan] = {}
+        self._plans: dict[ir.OperatorIdentifier, _Plan] = {}
+        self._interned: dict[object, TensorType] = {}
+        self._alone: set[int] = set()  # the addresses of types that no others are equal to
+        self._held: list[Any] = []  # types that are not shared, so that their addresses stay their own
 
     def report(self) -> Report:
         graph = self._model.graph
@@ -93,8 +133,7 @@ class _Inference:
         for value in graph.outputs:
             self._outcome(value)
         types = {value: given for value, given in self._types.items() if given is not UNKNOWN}
-        for value in types.keys() - self._settled:
-            _write(value, types[value])
+        write(types, self._settled)
         return Report(self._errors, types, self._names.origins, self._names.data_sizes, graph)
 
     def _graph(self, nodes: Iterable[ir.Node]) -> None:
@@ -124,76 +163,114 @@ class _Inference:
         types = self._types
         inputs: list[Type | None] = []
         for value in node.inputs:
-            if value is None:
-                inputs.append(None)
-            elif value in types:
-                inputs.append(types[value])
-            else:
-                if not unsorted and value.producer() is not None:
-                    raise _Unsorted
-                types[value] = self._source(value, node)
-                inputs.append(types[value])
-        self._names.node = node
+            given = None
+            if value is not None:
+                given = types.get(value)
+                if given is None:
+                    given = types[value] = self._source(value, node, unsorted)
+            inputs.append(given)
         outputs = node.outputs
-        try:
-            results = self._results(node, inputs, len(outputs))
-        except NotTyped:
-            results = ()
-        except InferenceError as error:
-            self._fail(InferenceError(self._names.path + label(node), error.must, error.got))
-            results = ()
-        except _MALFORMED as error:
-            what = f"{type(error).__name__}: {error}"
-            self._fail(InferenceError(self._names.path + label(node), "the node must be valid", what))
-            results = ()
-        self._names.node = node
-        known = len(results)
-        for place, value in enumerate(outputs):
-            result = results[place] if place < known else None
+        for value, result in zip(outputs, self._results(node, inputs, len(outputs))):  # noqa: B905  # a rule may give more
             if value.shape is not None or value.type is not None:
+                self._names.node = node
                 result = self._reconciled(value, result)
+                self._held.append(result)
             types[value] = UNKNOWN if result is None else result
 
-    def _source(self, value: ir.Value, node: ir.Node | None) -> Type:
-        """The type of a value that no node made before: a constant, or one that nothing makes."""
+    def _source(self, value: ir.Value, node: ir.Node | None, unsorted: bool = True) -> Type:
+        """The type of a value that no node made before: a constant, or one that nothing makes.
+
+        Raises:
+            _Unsorted: A node makes it, and the nodes are not sorted yet.
+        """
         constant = value.const_value
-        if constant is not None and value.shape is not None:
-            self._settled.add(value)
-        elif constant is None and not value.is_graph_input() and not value.is_initializer():
+        if constant is not None:
+            if value.shape is not None:
+                self._settled.add(value)
+            try:
+                return tensor_type(constant, self._tensor)
+            except _MALFORMED as error:
+                self._fail(InferenceError(f"initializer {value.name!r}", "its data must fit its shape", error))
+                return UNKNOWN
+        if value.producer() is not None:
+            if not unsorted:
+                raise _Unsorted
+        elif not value.is_graph_input() and not value.is_initializer():
             name = self._names.path + (label(node) if node is not None else "graph")
             kind = "input" if node is not None else "output"
-            if value.producer() is None:
-                self._fail(InferenceError(name, f"{kind} {value.name!r} must be made by a node, or be an input"))
-        try:
-            return tensor_type(constant) if constant is not None else type_of(value, self.fresh) or UNKNOWN
-        except _MALFORMED as error:
-            self._fail(InferenceError(f"initializer {value.name!r}", "its data must fit its shape", error))
-            return UNKNOWN
+            self._fail(InferenceError(name, f"{kind} {value.name!r} must be made by a node, or be an input"))
+        return type_of(value, self.fresh) or UNKNOWN
 
-    def _results(self, node: ir.Node, inputs: list[Type | None], count: int) -> tuple[Type | None, ...]:
-        """What the rule for a node says, or the body of the function that it calls."""
-        attributes: dict[str, Any]
-        given = node.attributes.data
-        if not given:
-            attributes = {}
-        elif self._attributes:
-            attributes = self._resolved(node)
-        else:
-            attributes = {name: attr.value for name, attr in given.items()}
-        op_type, domain = node.op_type, node.domain
-        if self._functions:
-            function = self._functions.get(node.op_identifier())
-            if function is not None:
-                return self._called(node, function, inputs, attributes)
-        plan = self._plans.get((domain, op_type))
+    def _tensor(self, dtype: ir.DataType, shape: tuple[Size, ...] | None, content: Content | None = None) -> TensorType:
+        """The one type that stands for all that are equal to it."""
+        key = id(dtype), shape, content
+        known = self._interned.get(key)
+        if known is None:
+            known = self._interned[key] = TensorType(dtype, shape, content)
+        return known
+
+    def _results(self, node: ir.Node, inputs: list[Type | None], count: int) -> Types:
+        """The types of the outputs of a node; what is like a node before is not typed again."""
+        plan = self._plans.get(node.op_identifier())
         if plan is None or node.version is not None:
             plan = self._planned(node)
-        rule, version, signature = plan
-        if signature is not None:
-            signature.check(node, inputs, attributes, count)
-        if rule is None:
-            return ()
-        return rule(Call(op_type, domain, version, inputs, attributes, count, self.fresh, self._body))
+        attributes = {name: attr.value for name, attr in node.attributes.data.items()}
+        if self._attributes:
+            return self._typed(node, plan, inputs, self._resolved(node), count)
+        names, alone = self._names, self._alone
+        made_up = len(names.made_up)
+        is_alone = alone and not alone.isdisjoint(map(id, inputs))
+        if is_alone or not plan.repeats:
+            results = self._typed(node, plan, inputs, attributes, count)
+            self._held.append(results)
+            if is_alone or len(names.made_up) != made_up:
+                alone.update([id(item) for item in results if item is not None])
+            return results
+        values = attributes.values()
+        key = (count, *map(id, inputs), *attributes, *values, *map(type, values))  # 1 is 1.0, but of another type
+        known = plan.known.get(key)
+        if known is not None:
+            return known
+        errors = len(self._errors)
+        results = self._typed(node, plan, inputs, attributes, count)
+        if len(names.made_up) != made_up:
+            self._held.append(results)
+            alone.update([id(item) for item in results if item is not None])
+        elif len(self._errors) == errors:
+            results = tuple([self._shared(item) if item.__class__ is TensorType else item for item in results])
+            plan.known[key] = results
+        return results
+
+    def _shared(self, given: TensorType) -> TensorType:
+        """The one type that stands for all that are equal to this one."""
+        return self._interned.setdefault((id(given.dtype), given.shape, given.content), given)
+
+    def _typed(
+        self, node: ir.Node, plan: _Plan, inputs: list[Type | None], attributes: dict[str, Any], count: int
+    ) -> Types:
+        """Type the outputs of a node; what is wrong with it is noted, and nothing known of them then."""
+        names = self._names
+        names.node = node
+        try:
+            if plan.function is not None:
+                return self._called(node, plan.function, inputs, attributes)
+            if plan.signature is not None:
+                plan.signature.check(node, inputs, attributes, count)
+            results = plan.rule(
+                Call(node.op_type, node.domain, plan.version, inputs, attributes, count, self.fresh, self._body)
+            )
+            missing = count - len(results)
+            if missing:
+                return results + (None,) * missing if missing > 0 else results[:count]
+            return results
+        except NotTyped:
+            pass
+        except InferenceError as error:
+            self._fail(InferenceError(names.path + label(node), error.must, error.got))
+        except _MALFORMED as error:
+            what = f"{type(error).__name__}: {error}"
+            self._fail(InferenceError(names.path + label(node), "the node must be valid", what))
+        return (None,) * count
 
     def _planned(self, node: ir.Node) -> _Plan:
         """How nodes like this one are typed."""
@@ -201,11 +278,11 @@ class _Inference:
         version = node.version or self._opsets.get(domain) or 1
         rule = rule_for(node.op_type, domain, version)
         signature = signature_of(node.op_type, domain, version)
-        if rule is None and signature is None and not domain:
-            raise InferenceError(label(node), "the op must exist", f"opset {version}")
-        plan = (rule, version, signature)
+        if rule is None:
+            rule = _no_such_op if signature is None and not domain else _no_rule
+        plan = _Plan(self._functions.get(node.op_identifier()), rule, version, signature)
         if node.version is None:
-            self._plans[node.domain, node.op_type] = plan
+            self._plans[node.op_identifier()] = plan
         return plan
 
     def _resolved(self, node: ir.Node) -> dict[str, Any]:
@@ -224,6 +301,7 @@ class _Inference:
             self._errors, self._strict = [], False
         for value, given in zip(graph.inputs, inputs, strict=False):
             self._types[value] = (type_of(value, self.fresh) if given is None else given) or UNKNOWN
+            self._held.append(self._types[value])
         self._graph(graph)
         self._names.node, self._errors, self._strict = saved
         return tuple([self._outcome(value) for value in graph.outputs])
@@ -348,22 +426,3 @@ def _as_given(node: ir.Node, outer: Mapping[str, ir.Attr]) -> dict[str, ir.Attr]
         if source is not None:
             given[name] = source
     return given
-
-
-def _write(value: ir.Value, given: Type) -> None:
-    """Put a type into the model."""
-    if type(given) is TensorType:
-        if given.dtype is not ir.DataType.UNDEFINED:
-            value.type = ir.TensorType(given.dtype)
-        if given.shape is not None:
-            value.shape = shape_from(given.shape)
-        return
-    kind, dims = ir_type(given), ir_shape(given)
-    if kind is not None:
-        value.type = kind
-    if dims is not None:
-        value.shape = dims
-
-
-# A rule, the opset version that it is called with, and what the schema demands.
-_Plan = tuple[Rule | None, int, Signature | None]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from shape_inference.errors import InferenceError
-from shape_inference.types import TensorType, Type
+from shape_inference.types import Type, tensor_in
 
 __all__ = ["Report", "Row", "Unresolved", "label"]
 
@@ -35,13 +35,6 @@ def label(node: ir.Node) -> str:
     """How a node is called in messages: its op type and its name."""
     name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     return f"{name} {node.name!r}" if node.name else name
-
-
-def tensor_in(given: Type | None) -> TensorType | None:
-    """The tensor in a type: itself, or what a sequence or optional holds."""
-    while given is not None and not isinstance(given, TensorType):
-        given = given.element
-    return given
 
 
 @dataclass

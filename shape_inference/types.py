@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from shape_inference.dims import Dim, Size
 
-__all__ = ["MAX_CONTENT", "Content", "OptionalType", "SequenceType", "TensorType", "Type"]
+__all__ = ["MAX_CONTENT", "Content", "OptionalType", "SequenceType", "TensorType", "Type", "tensor_in"]
 
 Content = tuple[int | Dim | float | bool, ...]
 
@@ -75,3 +75,10 @@ class OptionalType:
 
 
 Type = TensorType | SequenceType | OptionalType
+
+
+def tensor_in(given: Type | None) -> TensorType | None:
+    """The tensor in a type: itself, or what a sequence or optional holds."""
+    while given is not None and not isinstance(given, TensorType):
+        given = given.element
+    return given

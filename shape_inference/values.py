@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import onnx
@@ -12,11 +12,12 @@ import onnx_ir as ir
 
 from shape_inference.contents import FLOATS, tensor_content
 from shape_inference.dims import Dim, Size, parse
-from shape_inference.types import MAX_CONTENT, Content, OptionalType, SequenceType, TensorType, Type
+from shape_inference.types import MAX_CONTENT, Content, OptionalType, SequenceType, TensorType, Type, tensor_in
 
-__all__ = ["ir_shape", "ir_type", "shape_from", "shape_of", "tensor_type", "type_from_proto", "type_of"]
+__all__ = ["shape_of", "tensor_type", "type_from_proto", "type_of", "write"]
 
 Fresh = Callable[[str], Dim]
+Make = Callable[..., TensorType]
 
 _MAX_FLOATS = 16
 _DTYPES = {dtype.value: dtype for dtype in ir.DataType}  # in a third of the time of the enum's own look-up
@@ -57,20 +58,20 @@ def type_of(value: ir.Value, fresh: Fresh, symbols: Mapping[str, Dim] | None = N
     return _typed(value.type, shape_of(value.shape, fresh, symbols))
 
 
-def tensor_type(tensor: ir.TensorProtocol) -> TensorType:
+def tensor_type(tensor: ir.TensorProtocol, make: Make = TensorType) -> TensorType:
     """The type of a constant, with its contents if they are few; of floats, only what may be scales is read."""
     if type(tensor) is ir.serde.TensorProtoTensor:
         proto = tensor.raw
         kind = proto.data_type
         dtype, dims = _DTYPES[kind], tuple(proto.dims[:])  # a slice at once, not an item at a time
         if kind in _RAW and proto.HasField("raw_data") and _IS_LITTLE:
-            return TensorType(dtype, dims, _raw_content(kind, dims, proto))
+            return make(dtype, dims, _raw_content(kind, dims, proto))
     else:
         shape = tensor.shape
         dtype, dims = tensor.dtype, shape.dims if type(shape) is ir.Shape else tuple(shape)
     if dtype in FLOATS and (len(dims) > 1 or (dims and dims[0] > _MAX_FLOATS)):
-        return TensorType(dtype, dims)
-    return TensorType(dtype, dims, tensor_content(tensor, dtype, dims))
+        return make(dtype, dims)
+    return make(dtype, dims, tensor_content(tensor, dtype, dims))
 
 
 def _raw_content(kind: int, dims: tuple[int, ...], proto: onnx.TensorProto) -> Content | None:
@@ -109,47 +110,58 @@ def type_from_proto(given: Any, fresh: Fresh) -> Type | None:
     return None
 
 
-def ir_type(given: Type | None) -> ir.TypeProtocol | None:
+def write(types: Mapping[ir.Value, Type], settled: Set[ir.Value]) -> None:
+    """Put types into the model, but for those of settled values.
+
+    Values of one shape share one onnx_ir shape, frozen as onnx_ir wants what is shared; an input has its own.
+    """
+    shapes: dict[int, ir.Shape] = {}
+    for value, given in types.items():
+        if value in settled:
+            continue
+        kind = _ir_type(given)
+        if kind is not None:
+            value.type = kind
+        tensor = tensor_in(given)
+        dims = None if tensor is None else tensor.shape
+        if dims is None:
+            continue
+        if value.is_graph_input():
+            value.shape = ir.Shape(dims)
+            continue
+        shape = shapes.get(id(dims))
+        if shape is None:
+            shape = shapes[id(dims)] = _frozen(dims)
+        value.shape = shape
+
+
+def _ir_type(given: Type) -> ir.TypeProtocol | None:
     """The onnx_ir type, without the shape."""
     if isinstance(given, TensorType):
-        known = given.dtype is not ir.DataType.UNDEFINED
-        return ir.TensorType(given.dtype) if known else None
-    if given is None or given.element is None:
-        return None
-    element = ir_type(given.element)
+        return ir.TensorType(given.dtype) if given.dtype is not ir.DataType.UNDEFINED else None
+    element = None if given.element is None else _ir_type(given.element)
     if element is None:
         return None
-    return ir.SequenceType(element) if isinstance(given, SequenceType) else ir.OptionalType(element)
-
-
-def ir_shape(given: Type | None) -> ir.Shape | None:
-    """The onnx_ir shape, of the innermost tensor."""
-    while given is not None and not isinstance(given, TensorType):
-        given = given.element
-    return None if given is None or given.shape is None else shape_from(given.shape)
+    return ir.SequenceType(element) if type(given) is SequenceType else ir.OptionalType(element)
 
 
 def _assembled(dims: tuple[Size, ...]) -> ir.Shape:
-    shape = _new_shape(ir.Shape)
+    shape = ir.Shape.__new__(ir.Shape)
     shape._dims = list(dims)
     shape._denotations = [None] * len(dims)
-    shape._frozen = False
+    shape._frozen = True
     return shape
 
 
-def _shape_from() -> Callable[[tuple[Size, ...]], ir.Shape]:
-    """How to make an onnx_ir shape of ints and dims of ours.
+def _constructed(dims: tuple[Size, ...]) -> ir.Shape:
+    return ir.Shape(dims, frozen=True)
 
-    Its constructor takes 2 µs to look at what the dims are, a quarter of the time of a whole pass. It is passed
-    by where a shape consists of what we think it does.
-    """
-    made, own = ir.Shape((1, 2)), _assembled((1, 2))
+
+def _parts(shape: ir.Shape) -> dict[str, object]:
     slots = {name for kind in ir.Shape.__mro__ for name in getattr(kind, "__slots__", ())}
-    parts = {name for name in (*slots, *vars(made)) if not name.startswith("__")}
-    is_known = parts == _PARTS and all(getattr(made, name) == getattr(own, name) for name in parts)
-    return _assembled if is_known else ir.Shape
+    return {name: getattr(shape, name) for name in (*slots, *vars(shape)) if not name.startswith("__")}
 
 
-_PARTS = {"_dims", "_denotations", "_frozen"}
-_new_shape = ir.Shape.__new__
-shape_from = _shape_from()
+# onnx_ir's constructor takes 2 µs to look at what the dims are, a quarter of the time of a whole pass. It is passed by
+# where a shape consists of what we think it does.
+_frozen = _assembled if _parts(_assembled((1, 2))) == _parts(_constructed((1, 2))) else _constructed

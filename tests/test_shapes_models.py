@@ -49,6 +49,50 @@ def test_writes_types_and_shapes() -> None:
     onnx.checker.check_model(ir.to_proto(found), full_check=True)
 
 
+def test_tells_nodes_apart_that_differ_in_an_attribute_alone() -> None:
+    found = model("""g (float[2, n, 4] x) => (float[?, ?, ?] a, float[?, ?, ?] b, float[?, ?, ?] c) {
+      a = Transpose<perm = [0, 2, 1]>(x)
+      b = Transpose<perm = [1, 0, 2]>(x)
+      c = Transpose<perm = [0, 2, 1]>(x)
+    }""")
+    infer(found)
+    assert shapes(found) == {"a": "FLOAT[2,4,n]", "b": "FLOAT[n,2,4]", "c": "FLOAT[2,4,n]"}
+
+
+def test_tells_nodes_apart_that_differ_in_the_type_of_an_attribute() -> None:
+    found = model("""g (float[2, n] x) => (float[?, ?] a, float[?, ?] b) {
+      a = Softmax<axis = 1>(x)
+      b = Softmax<axis = 1.0>(x)
+    }""")
+    result = infer(found)
+    assert [error.must for error in result.errors] == ["attribute axis must be INT"]
+    assert shown(result, "a") == "float[2, n]"
+
+
+def test_does_not_take_two_sizes_of_data_for_one() -> None:
+    found = model("""g (float[n] x) => (int64[?, ?] a, int64[?, ?] b, int64[?] c) {
+      a = NonZero(x)
+      b = NonZero(x)
+      c = Shape(b)
+    }""")
+    result = infer(found)
+    assert shown(result, "a") != shown(result, "b")
+    assert len(result.data_sizes) == 2
+
+
+def test_shares_frozen_shapes_but_for_inputs() -> None:
+    found = model("g (float[n, 4] x) => (float[?, ?] b) { a = Relu(x) b = Exp(a) }")
+    infer(found)
+    a, b = (node.outputs[0] for node in found.graph)
+    assert a.shape is b.shape
+    assert a.shape is not None
+    assert a.shape.frozen
+    assert a.type is not b.type  # which has a setter
+    x = found.graph.inputs[0]
+    assert x.shape is not None
+    x.shape[0] = 3
+
+
 def test_takes_shapes_and_sizes_from_the_caller() -> None:
     found = model(ATTENTION)
     infer(found, inputs={"batch": 2})
