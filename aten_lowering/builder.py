@@ -10,6 +10,7 @@ symbolic sizes needs no Shape node where -1 and 0 suffice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -67,6 +68,7 @@ class Builder(BuilderBase):
         self.target: str = parent.target if parent is not None else target
         self.metadata: dict[str, str] | None = None
         self._sources: dict[Dim, tuple[Value, int | None]] = {}
+        self._contents: dict[Dim, tuple[Value, int]] = {}
         self._sizes: dict[Any, Value] = {}
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
@@ -149,6 +151,9 @@ class Builder(BuilderBase):
                 for axis, size in enumerate(inferred.shape):
                     if isinstance(size, Dim) and size not in self._sources:
                         self._sources[size] = value, axis
+            for place, number in enumerate(inferred.content or ()):
+                if isinstance(number, Dim):
+                    self._contents.setdefault(number, (value, place))
         elif isinstance(inferred, SequenceType) and isinstance(inferred.element, TensorType):
             value.type = ir.SequenceType(ir.TensorType(inferred.element.dtype))
 
@@ -295,10 +300,14 @@ class Builder(BuilderBase):
 
     def has_source(self, size: Dim) -> bool:
         """Whether a size can be read off a value of this graph or one around it."""
-        return size in self._sources or (self.parent is not None and self.parent.has_source(size))
+        known = size in self._sources or size in self._contents
+        return known or (self.parent is not None and self.parent.has_source(size))
 
     def _compute(self, size: Dim) -> Value:
         source = self._sources.get(size)
+        if source is None and size in self._contents and size.symbols() == {size}:
+            value, place = self._contents[size]
+            return self.Slice(self.reshape(value, [math.prod(dims(value))]), [place], [place + 1])
         if source is None:
             return size.lower(SizeNodes(self))
         value, axis = source

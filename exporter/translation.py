@@ -187,6 +187,8 @@ class Translator:
         target: Any = node.target
         is_complex = _touches_complex(node)
         rule = self._rule(target, is_complex)
+        if target in self._ignored and node not in self._decomposed:
+            self._find_missing([node])  # its `symbolic` failed at an earlier call
         if rule is None and node in self._decomposed:
             return self._pieces(node, values)
         lookup = _tagged(values) if is_complex and target not in _OWN else values.__getitem__

@@ -231,6 +231,21 @@ def test_a_symbolic_that_asks_for_more_is_ignored_with_a_warning() -> None:
     agree(program, lambda x: Odd.apply(x) * 2, X)
 
 
+def test_a_symbolic_that_is_ignored_is_ignored_at_every_call() -> None:
+    class Odd(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x * 2
+
+        @staticmethod
+        def symbolic(g: Any, x: Any) -> Any:
+            return g.no_such_thing(x)
+
+    with pytest.warns(SymbolicWarning):
+        program = export(lambda x: Odd.apply(Odd.apply(x)), (X,))
+    program.validate().check()
+
+
 def test_a_symbolic_of_a_function_that_writes_is_ignored_with_a_warning() -> None:
     class Written(torch.autograd.Function):
         @staticmethod

@@ -84,6 +84,28 @@ def test_len_of_a_tensor_is_dynamic() -> None:
     _exported(lambda x: x.new_zeros(len(x), 3) + x.sum(), torch.randn(2, 5), dynamic_shapes=({0: "n"},))
 
 
+def _in_chunks(x: Tensor) -> Tensor:
+    """As EnCodec does: one chunk, as long as the whole."""
+    length = x.shape[1]
+    return torch.cat([x[:, start : start + length] for start in range(0, length, length)], 1)
+
+
+def test_a_range_over_a_size_is_symbolic() -> None:
+    program = _exported(_in_chunks, torch.randn(2, 5), dynamic_shapes=({1: "n"},))
+    assert program.report.decisions == []
+
+
+def _padded(x: Tensor) -> Tensor:
+    """As Mimi does: whole strides, the padding computed in a tensor of floats."""
+    frames = torch.ceil((x.shape[2] - torch.tensor(4.0)) / 4 + 1).to(torch.int64)
+    y = nn.functional.pad(x, (0, frames * 4 - x.shape[2]))
+    return y[..., : y.shape[-1] - 1]
+
+
+def test_a_size_computed_in_a_tensor_of_floats_can_be_computed_with() -> None:
+    _exported(_padded, torch.randn(2, 3, 10), dynamic_shapes=({2: "n"},))
+
+
 @pytest.mark.parametrize("join", [torch.cat, torch.stack], ids=["cat", "stack"])
 def test_all_parts_of_a_batch_together_are_the_batch(join: Callable[..., Tensor]) -> None:
     program = _exported(lambda x: join(list(x)), torch.randn(2, 5, 3), dynamic_shapes=({0: "n"},))

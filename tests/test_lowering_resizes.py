@@ -84,6 +84,8 @@ CASES = [
     Case("trilinear3d.default", lambda x: aten.upsample_trilinear3d.default(x, [10, 12, 14], False), _VOLUME),
     Case("bilinear2d_aa.default", lambda x: aten._upsample_bilinear2d_aa.default(x, [4, 5], False), _IMAGE),
     Case("bicubic2d_aa.default", lambda x: aten._upsample_bicubic2d_aa.default(x, [4, 5], False), _IMAGE),
+    Case("size_of_a_rounded_scale", lambda x, y: F.interpolate(x, size=(7, 7)) * y,
+         lambda: [torch.randn(1, 2, 3, 3), torch.randn(1, 2, 7, 7)], fixed=(2, 3)),
     Case("lanczos2d_aa.default", lambda x: aten._upsample_lanczos2d_aa.default(x, [4, 5], False), _IMAGE,
          fixed=(2, 3)),
 ]  # fmt: skip

@@ -250,11 +250,14 @@ def _is_expressible(op: Builder, mode: _Mode, align_corners: bool) -> bool:
 
 
 def _keeps_length(axis: _Axis) -> bool:
-    """Whether Resize, which multiplies in float32, comes to torch's size by the scale that was given."""
-    if axis.scale is None:
-        return True
+    """Whether Resize comes to torch's size by the scale that was given."""
+    return axis.scale is None or _reaches(axis, np.float32(axis.scale))
+
+
+def _reaches(axis: _Axis, scale: np.float32) -> bool:
+    """Whether size * scale is the size wanted, rounded to float32, as kernels do, and not, as shape inference does."""
     size = int(axis.size)  # type: ignore[arg-type]  # asked of static axes alone
-    return math.floor(np.float32(size) * np.float32(axis.scale)) == axis.wanted
+    return math.floor(np.float32(size) * scale) == math.floor(size * float(scale)) == axis.wanted
 
 
 def _native(op: Builder, x: Value, mode: _Mode, axes: Sequence[_Axis], align_corners: bool) -> Value:
@@ -299,7 +302,7 @@ def _exact_factor(axis: _Axis) -> Any:
         return float(factor) if type(factor) is int and same(axis.size * factor, axis.wanted) is True else None
     size, wanted = int(axis.size), int(axis.wanted)  # type: ignore[arg-type]  # the axis is static
     scale = np.float32(wanted) / np.float32(size)
-    return float(scale) if math.floor(np.float32(size) * scale) == wanted else None
+    return float(scale) if _reaches(axis, scale) else None
 
 
 def _shaped(op: Builder, result: Value, axes: Sequence[_Axis]) -> Value:

@@ -18,7 +18,7 @@ from exporter.capture.known import ValueNeeded
 from exporter.capture.libraries import replaced_functions
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import SAMPLES, Recorder
-from exporter.capture.replaced_builtins import extremes, lengths, tensors_of_parts
+from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
 from exporter.capture.subscripts import getitem, setitem
 from exporter.capture.tensors import RecordedTensor, Spec
 from exporter.capture.torch_internals import (
@@ -100,6 +100,7 @@ def recording(
         stack.enter_context(tensors_of_parts(RecordedTensor))
         stack.enter_context(tensors_as_sizes(RecordedTensor))
         stack.enter_context(extremes())
+        stack.enter_context(ranges())
         stack.enter_context(open_numbers(recorder))
         stack.enter_context(script_calls(Script(recorder).call))
         stack.enter_context(replaced_functions())

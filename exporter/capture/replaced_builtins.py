@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -71,3 +71,43 @@ def tensors_of_parts(kind: type[torch.Tensor]) -> Iterator[None]:
         yield
     finally:
         torch.tensor = original
+
+
+@contextlib.contextmanager
+def ranges() -> Iterator[None]:
+    """Let `range(0, length, length)` be symbolic where it has as many items at every size that is sampled."""
+    original = builtins.range
+
+    class Ranges(type):
+        def __call__(cls, *bounds: Any) -> Any:
+            places = _places(bounds) if any(type(bound) is torch.SymInt for bound in bounds) else None
+            return original(*bounds) if places is None else places
+
+        def __instancecheck__(cls, item: Any) -> bool:
+            return isinstance(item, original)
+
+    builtins.range = Ranges("range", (), {})  # type: ignore[assignment]  # nobody makes subclasses of it
+    try:
+        yield
+    finally:
+        builtins.range = original  # type: ignore[misc]
+
+
+def _places(bounds: Sequence[Any]) -> list[Any] | None:
+    """The items of a range; None where their number differs, or depends on values or on a step's sign.
+
+    The comparisons that the loop would make are made, so that they are known as the model's decisions.
+    """
+    start, stop, step = (0, *bounds, 1) if len(bounds) == 1 else (*bounds, 1)[:3]
+    nodes = [bound.node for bound in (start, stop, step) if type(bound) is torch.SymInt]
+    if any(node.data for node in nodes):
+        return None
+    columns = [bound.node.values if type(bound) is torch.SymInt else (bound,) * 3 for bound in (start, stop, step)]
+    counts = {len(range(*sample)) for sample in zip(*columns, strict=False) if sample[2] > 0}
+    if len(counts) != 1 or min(columns[2]) <= 0:
+        return None
+    (count,) = counts
+    places = [start + place * step if place else start for place in range(count)]
+    if all(place < stop for place in places[-1:]) and not start + count * step < stop:
+        return places
+    return None
