@@ -234,7 +234,7 @@ def test_a_symbolic_that_asks_for_more_is_ignored_with_a_warning() -> None:
 def test_a_symbolic_that_is_ignored_is_ignored_at_every_call() -> None:
     class Odd(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
             return x * 2
 
         @staticmethod
