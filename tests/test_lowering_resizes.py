@@ -114,8 +114,9 @@ def test_rounds_as_torch(mode: str) -> None:
 
 def test_the_size_is_the_same_in_every_arithmetic() -> None:
     """3 * float32(7 / 3) is 7 in float32, as the kernel computes it, and less in onnxruntime's shape inference."""
+    convolution = torch.nn.Conv2d(2, 2, 1)
     program = export(
-        lambda x, y: torch.relu(y) * F.interpolate(F.avg_pool2d(x, 2).sigmoid(), size=(7, 7)),
+        lambda x, y: convolution(y) * F.interpolate(F.avg_pool2d(x, 2).sigmoid(), size=(7, 7)),
         (torch.randn(2, 2, 7, 7), torch.randn(2, 2, 7, 7)),
     )
     program.validate().check()

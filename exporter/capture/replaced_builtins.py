@@ -86,7 +86,7 @@ def ranges() -> Iterator[None]:
         def __instancecheck__(cls, item: Any) -> bool:
             return isinstance(item, original)
 
-    builtins.range = Ranges("range", (), {})  # type: ignore[assignment]  # nobody makes subclasses of it
+    builtins.range = Ranges("range", (), {})  # type: ignore[assignment, misc]  # nobody makes subclasses of it
     try:
         yield
     finally:
