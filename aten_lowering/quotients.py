@@ -194,7 +194,8 @@ def _pow(op: Builder, a: Any, b: Any) -> Any:
         for _ in range(b):
             result = result * a
         return result
-    return op.Pow(_as_value(op, a), _as_value(op, b))
+    power: Value = op.Pow(_as_value(op, a), _as_value(op, b))
+    return _size_of_value(op, power) if isinstance(a, (Dim, int)) and isinstance(b, Dim) else power
 
 
 def _comparison(known: Callable[[Any, Any], bool | None], op_type: str) -> Callable[..., Any]:
@@ -232,10 +233,13 @@ def _unary(on_number: Callable[[Any], Any], op_type: str) -> Callable[..., Any]:
 
 
 def _logarithm(base: int) -> Callable[..., Any]:
+    """In float64, in which that of a power of the base is a whole number."""
+
     def apply(op: Builder, a: Any) -> Any:
         if isinstance(a, (int, float)):
             return math.log(a, base)
-        return op.Div(op.Log(_as_value(op, a)), math.log(base))
+        wide = op.cast(_as_value(op, a), ir.DataType.DOUBLE)
+        return op.cast(op.Div(op.Log(wide), math.log(base)), ir.DataType.FLOAT)
 
     return apply
 

@@ -68,6 +68,7 @@ _X = _x(3, 4)
 NUMBERS = [
     Case("sqrt", lambda x: x / math.sqrt(x.size(-1)), _X),
     Case("sqrt_of_product", lambda x: x * math.sqrt(x.shape[0] * x.shape[1] + 1), _X),
+    Case("power of two", lambda x: nn.functional.pad(x, (0, 2 ** math.ceil(math.log2(x.shape[1])) - x.shape[1])), _X),
     Case("logarithms", lambda x: x * math.log(x.shape[0]) + math.log2(x.shape[1]) - math.log(x.shape[1], 3), _X),
     Case("exp_log10_pow", lambda x: x * math.exp(-x.shape[0]) + math.log10(x.shape[1]) + math.pow(x.shape[0], 2), _X),
     Case("is_finite", lambda x: x if math.isfinite(x.shape[0]) and not math.isnan(x.shape[1]) else -x, _X),

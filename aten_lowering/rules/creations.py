@@ -18,7 +18,7 @@ from aten_lowering.errors import UnsupportedArgument
 from aten_lowering.promotion import Operand, as_value
 from aten_lowering.quotients import Quotient
 from aten_lowering.registry import lowers
-from shape_inference import Dim, Size, larger
+from shape_inference import Dim, Size, at_least, larger
 
 aten = torch.ops.aten
 
@@ -227,11 +227,32 @@ def arange_start_step(op: Builder, start: Operand, end: Operand, step: Operand, 
             return op.constant(known.double().numpy() if is_float(kind) else known.numpy(), kind)
     numbers = (_whole(start), _whole(end), _whole(step))
     if not any(map(_is_real, numbers)):
+        sizes = [number for number in numbers if isinstance(number, (int, Dim))]
+        if len(sizes) == len(numbers) and _passes_zero(*sizes):
+            return op.cast(_counted(op, *sizes), kind)
         return op.cast(op.Range(*(as_value(op, number, _INT64) for number in numbers)), kind)
     first, last, each = (as_value(op, number, _DOUBLE) for number in numbers)
     count = op.Cast(op.Ceil(op.Div(op.Sub(last, first), each)), to=_INT64)
     places = op.Cast(op.Range(0, count, 1), to=_DOUBLE)
     return op.cast(op.Add(op.Mul(places, each), first), kind)
+
+
+def _passes_zero(start: Size, end: Size, step: Size) -> bool:
+    """Whether a number or the end may be negative."""
+    return not (type(step) is int and step > 0 and at_least(start, 0) and at_least(end, 0))
+
+
+def _counted(op: Builder, start: Size, end: Size, step: Size) -> Value:
+    """The same numbers as [start + i step], since what runs Gather by a Range as a Slice takes -1 for the last place.
+
+    onnxruntime's GatherToSliceFusion does: `x[arange(n - 1, -1, -1)]` is empty there.
+    """
+    down = type(step) is int and step < 0
+    distance, length = (start - end, -step) if down else (end - start, step)
+    places = op.Range(op.constant(0), op.scalar((distance + length - 1) // length), op.constant(1))
+    if step == -1:
+        return op.Sub(op.scalar(start), places)
+    return op.Add(places if step == 1 else op.Mul(places, op.scalar(step)), op.scalar(start))
 
 
 @lowers(aten.linspace.default, aten.linspace.Tensor_Tensor, aten.linspace.Tensor_Scalar, aten.linspace.Scalar_Tensor)

@@ -38,7 +38,9 @@ def take_apart(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
         step = (whole + given["chunks"] - 1) // given["chunks"]
     counts = _counts(whole, step)
     if func in _CHUNKS and set(counts) == {given["chunks"]}:
-        return recorder.call(func, args, kwargs)
+        parts = list(recorder.call(func, args, kwargs))
+        recorder.limit([_compared(whole, operator.gt, step * (counts[0] - 1))], parts)
+        return parts
     if func in _UNBINDS:
         parts = [recorder.call(aten.select.int, (tensor, dim, place), {}) for place in range(counts[0])]
     else:
@@ -49,7 +51,8 @@ def take_apart(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
         bounds = zip(starts, ends, strict=True)
         parts = [recorder.call(aten.slice.Tensor, (tensor, dim, start, end), {}) for start, end in bounds]
     if len(set(counts)) == 1 and isinstance(whole, torch.SymInt) and type(step) is int:
-        recorder.limit(_limits(whole.node, step, counts[0]), parts)
+        least = [_compared(whole, operator.gt, step * (counts[0] - 1))] if counts[0] > 1 else []
+        recorder.limit([*least, _compared(whole, operator.le, step * counts[0])], parts)
     if len(set(counts)) > 1 and parts:
         recorder.fix_count(whole.node if isinstance(whole, torch.SymInt) else step.node, parts)
     return parts
@@ -114,10 +117,9 @@ def _counts(whole: Any, step: Any) -> list[int]:
     return [max(-(-size // part), 1) if part else 1 for size, part in pairs]
 
 
-def _limits(whole: SizeNode, step: int, count: int) -> list[SizeNode]:
-    """The sizes at which there are `count` parts of `step` elements, the last of fewer."""
-    least = [whole.compared(operator.gt, step * (count - 1))] if count > 1 else []
-    return [*least, whole.compared(operator.le, step * count)]
+def _compared(size: Any, comparison: Any, other: Any) -> SizeNode:
+    node: SizeNode = size.node
+    return node.compared(comparison, other.node if isinstance(other, torch.SymInt) else other)
 
 
 def _values(size: Any) -> tuple[int, ...]:

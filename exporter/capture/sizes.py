@@ -174,9 +174,9 @@ class SizeNode:
     def sym_ite(self, yes: SizeNode, no: SizeNode) -> SizeNode:
         return self._apply(_choose, self, yes, no)
 
-    def compared(self, comparison: Callable[[Any, Any], bool], number: int) -> SizeNode:
-        """Whether `comparison`, such as `operator.le`, holds of this size and a number."""
-        return self._apply(comparison, self, self.wrap_int(number))
+    def compared(self, comparison: Callable[[Any, Any], bool], other: int | SizeNode) -> SizeNode:
+        """Whether `comparison`, such as `operator.le`, holds of this size and another."""
+        return self._apply(comparison, self, self.wrap_int(other) if isinstance(other, int) else other)
 
     def _apply(self, operation: Callable[..., Any], *operands: SizeNode) -> SizeNode:
         values = tuple(map(operation, *(operand.values for operand in operands)))
