@@ -12,7 +12,7 @@ from aten_lowering.builder import Builder, Value, dims
 from aten_lowering.promotion import as_value
 from exporter.capture.graph import CapturedGraph, either, live_nodes
 from exporter.capture.torch_internals import higher_order
-from shape_inference import TensorType, Type
+from shape_inference import TensorType, Type, at_least
 
 if TYPE_CHECKING:
     from exporter.translation import Translator
@@ -142,12 +142,33 @@ def _scanned(
     op: Builder, carried: Sequence[Value], rows: Sequence[Value], body: Callable[..., list[Value]]
 ) -> list[Value]:
     parts = [TensorType(kind.dtype, kind.shape[1:] if kind.shape else None) for kind in _types(op, rows)]
-    inputs = [(f"carried_{i}", kind) for i, kind in enumerate(_types(op, carried))]
+    if not at_least(dims(rows[0])[0], 1):
+        return _repeated(op, carried, rows, body)
+    inputs: list[tuple[str, Type]] = [(f"carried_{i}", kind) for i, kind in enumerate(_types(op, carried))]
     inputs += [(f"row_{i}", kind) for i, kind in enumerate(parts)]
     graph = op.subgraph(body, inputs)
     results = op.Scan(*carried, *rows, body=graph, num_scan_inputs=len(rows), _outputs=len(graph.outputs))
     results = list(results) if isinstance(results, tuple) else [results]
     return [*_sized(op, results[: len(carried)], carried), *results[len(carried) :]]
+
+
+def _repeated(
+    op: Builder, carried: Sequence[Value], rows: Sequence[Value], body: Callable[..., list[Value]]
+) -> list[Value]:
+    """As a Loop, which may go no round; onnxruntime's Scan needs a row."""
+
+    def taken(op: Builder, place: Value, going: Value, *values: Value) -> list[Value]:
+        return [op.Identity(going), *body(op, *values, *(op.Gather(row, place, axis=0) for row in rows))]
+
+    inputs: list[tuple[str, Type]] = [("place", TensorType(_INT64, ())), ("going", TensorType(_BOOL, ()))]
+    inputs += [(f"carried_{i}", kind) for i, kind in enumerate(_types(op, carried))]
+    graph = op.subgraph(taken, inputs)
+    count = op.scalar(dims(rows[0])[0])
+    results = op.Loop(count, None, *carried, body=graph, _outputs=len(graph.outputs) - 1)
+    results = list(results) if isinstance(results, tuple) else [results]
+    added = zip(results[len(carried) :], graph.outputs[len(carried) + 1 :], strict=True)
+    stacked = [op.sized(value, [dims(rows[0])[0], *dims(one)]) for value, one in added]
+    return [*_sized(op, results[: len(carried)], carried), *stacked]
 
 
 def _sized(op: Builder, results: Any, like: Sequence[Value]) -> list[Value]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,14 +27,21 @@ Given = tuple[Specs, torch.device, bool]  # what a round is given: a tensor, or 
 Function = Callable[..., Any]
 
 
-class _Recorded:
-    """What a function recorded: its graph, the leaves of its result, and how these nest."""
+@dataclass
+class Body:
+    """What a function of an operator recorded."""
+
+    captured: CapturedGraph
+
+
+class _Recorded(Body):
+    """And the leaves of its result, and how these nest."""
 
     def __init__(self, recorder: Recorder, graph: fx.Graph, result: Any) -> None:
         leaves, self.structure = tree_flatten(result)
         self.leaves: list[RecordedTensor | None] = [_tensor(recorder, leaf) for leaf in leaves]
         outputs = [recorder.node_of(leaf) for leaf in self.leaves if leaf is not None]
-        self.captured = CapturedGraph(graph, recorder.state, outputs, is_sequence=True)
+        super().__init__(CapturedGraph(graph, recorder.state, outputs, is_sequence=True))
 
     @property
     def specs(self) -> list[Specs]:
@@ -67,8 +75,8 @@ def _record(
         return _Recorded(recorder, graph, result)
 
 
-def _finish(
-    recorder: Recorder, target: Any, arguments: Sequence[Any], functions: Sequence[_Recorded],
+def finished_operator(
+    recorder: Recorder, target: Any, arguments: Sequence[Any], functions: Sequence[Body],
     results: Sequence[tuple[Specs, torch.device]],
 ) -> list[RecordedTensor]:  # fmt: skip
     """Record the operator's node and return tensors for its results."""
@@ -117,7 +125,7 @@ def _slice(tensor: RecordedTensor) -> Specs:
     return tuple(Spec(spec.shape[1:], spec.stride[1:], spec.dtype) for spec in tensor.specs)
 
 
-def _stacked(specs: Specs, along: RecordedTensor) -> Specs:
+def stacked(specs: Specs, along: RecordedTensor) -> Specs:
     """The specs of as many tensors as another is long, one after the other."""
     count = max(len(specs), len(along.specs))
     made = []
@@ -143,7 +151,7 @@ def cond(
     first = branches[0]
     results = [(leaf.specs, leaf.device) for leaf in first.leaves if leaf is not None]
     taken = condition if isinstance(condition, torch.SymBool) else recorder.tensor(condition)
-    return _rebuilt(first.leaves, _finish(recorder, func, [taken], branches, results), first.structure)
+    return _rebuilt(first.leaves, finished_operator(recorder, func, [taken], branches, results), first.structure)
 
 
 @handles(higher_order("while_loop"))
@@ -162,7 +170,7 @@ def while_loop(
     test = _record(recorder, condition, given, additional)
     rounds = _record(recorder, body, given, additional)
     _check_same("what a loop carries, before and after a round,", [t.specs for t in tensors], rounds.specs)
-    results = _finish(recorder, func, [tensors], [test, rounds], [(t.specs, t.device) for t in tensors])
+    results = finished_operator(recorder, func, [tensors], [test, rounds], [(t.specs, t.device) for t in tensors])
     final = [recorder.open_number(t) if n else t for t, n in zip(results, numbers, strict=True)]
     return _rebuilt(rounds.leaves, final, rounds.structure)
 
@@ -179,8 +187,10 @@ def scan(
     count = len(carried)
     _check_same("what a scan carries, before and after a round,", [t.specs for t in carried], rounds.specs[:count])
     results = [(t.specs, t.device) for t in carried]
-    results += [(_stacked(specs, rows[0]), rows[0].device) for specs in rounds.specs[count:]]
-    return _rebuilt(rounds.leaves, _finish(recorder, func, [carried, rows], [rounds], results), rounds.structure)
+    results += [(stacked(specs, rows[0]), rows[0].device) for specs in rounds.specs[count:]]
+    return _rebuilt(
+        rounds.leaves, finished_operator(recorder, func, [carried, rows], [rounds], results), rounds.structure
+    )
 
 
 @handles(higher_order("map_impl"))
@@ -188,8 +198,8 @@ def map_impl(recorder: Recorder, func: Any, body: Function, xs: Sequence[Any], f
     """`map(body, xs, *further)`: the node takes what is gone through."""
     rows = [recorder.tensor(t) for t in xs]
     rounds = _record(recorder, body, [(_slice(t), t.device, False) for t in rows], further)
-    results = [(_stacked(specs, rows[0]), rows[0].device) for specs in rounds.specs]
-    return _rebuilt(rounds.leaves, _finish(recorder, func, [rows], [rounds], results), rounds.structure)
+    results = [(stacked(specs, rows[0]), rows[0].device) for specs in rounds.specs]
+    return _rebuilt(rounds.leaves, finished_operator(recorder, func, [rows], [rounds], results), rounds.structure)
 
 
 @handles(higher_order("associative_scan"))
@@ -202,7 +212,7 @@ def associative_scan(
     rounds = _record(recorder, body, given, additional)
     _check_same("what an associative_scan combines, and its result,", [_slice(t) for t in rows], rounds.specs)
     results = [(t.specs, t.device) for t in rows]
-    return _rebuilt(rounds.leaves, _finish(recorder, func, [rows], [rounds], results), rounds.structure)
+    return _rebuilt(rounds.leaves, finished_operator(recorder, func, [rows], [rounds], results), rounds.structure)
 
 
 # Operators that only run a function under some setting, which a graph does not have.

@@ -39,14 +39,21 @@ def is_inert(frame: types.FrameType) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _conditions(code: types.CodeType) -> list[ast.BoolOp]:
-    """The conjunctions and disjunctions in a function's source, by the lines and columns of its file."""
+    """The conjunctions and disjunctions in a function's source."""
+    tree = tree_of(code)
+    return [] if tree is None else [node for node in ast.walk(tree) if isinstance(node, ast.BoolOp)]
+
+
+@functools.lru_cache(maxsize=256)
+def tree_of(code: types.CodeType) -> ast.Module | None:
+    """A function's source, by the lines and columns of its file; None where there is none."""
     try:
         lines, first = inspect.getsourcelines(code)
         tree = ast.parse("if True:\n" + "".join(lines) if lines[0][:1].isspace() else "\n" + "".join(lines))
     except (OSError, SyntaxError):
-        return []
+        return None
     ast.increment_lineno(tree, first - 2)
-    return [node for node in ast.walk(tree) if isinstance(node, ast.BoolOp)]
+    return tree
 
 
 def _truth(tree: ast.expr, names: Mapping[str, Any]) -> bool | None:

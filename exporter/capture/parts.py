@@ -73,6 +73,8 @@ def split_by_sizes(recorder: Recorder, func: Any, tensor: torch.Tensor, sizes: A
 
 def put_together(recorder: Recorder, func: Any, tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
     """`stack(list(x))` along a dynamic dim is `x` itself, and `cat(list(x))` is `x` with its first two dims as one."""
+    if any(type(tensor) is RecordedTensor and tensor.rows is not None for tensor in tensors):
+        return _with_rows(recorder, tensors, dim, is_stack=func is aten.stack.default)
     whole = _taken_apart(recorder, tensors) if dim == 0 else None
     if whole is None:
         result: torch.Tensor = recorder.call(func, (tensors, dim), {})
@@ -81,6 +83,22 @@ def put_together(recorder: Recorder, func: Any, tensors: list[torch.Tensor], dim
     else:
         result = recorder.call(aten.clone.default, (whole,), {})
     return result
+
+
+def _with_rows(recorder: Recorder, tensors: list[Any], dim: int, *, is_stack: bool) -> torch.Tensor:
+    """`stack` and `cat` of a list with what each round of a loop appended to it."""
+    rank = tensors[0].ndim
+    axis = dim % (rank + 1 if is_stack else rank)
+    with recorder:
+        parts = []
+        for tensor in tensors:
+            rows = tensor.rows if type(tensor) is RecordedTensor else None
+            if rows is None:
+                parts.append(tensor.unsqueeze(axis) if is_stack else tensor)
+            else:
+                moved = rows.movedim(0, axis)
+                parts.append(moved if is_stack else moved.flatten(axis, axis + 1))
+        return torch.cat(parts, axis)
 
 
 def _taken_apart(recorder: Recorder, tensors: list[torch.Tensor]) -> RecordedTensor | None:

@@ -16,6 +16,7 @@ from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.known import ValueNeeded
 from exporter.capture.libraries import replaced_functions
+from exporter.capture.loops import Rolling, check_closed, rolled_loops
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import SAMPLES, Recorder
 from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
@@ -54,22 +55,30 @@ def record(
     Returns:
         The graph.  `outputs` follow the flattened result; `signature.result` is told its structure.
     """
+    rolling = Rolling(allowed=signature.is_dynamic)
     while True:
         try:
-            return explored(lambda answers: _recorded(function, model, signature, answers, keeps))
+            return explored(lambda answers: _recorded(function, model, signature, answers, keeps, rolling))
         except ValueNeeded as question:
             signature.fixed_values |= question.inputs
+        except Exception:
+            if not rolling.used:
+                raise
+            rolling = Rolling(allowed=False)
 
 
 def _recorded(
     function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool],
-    keeps: Keeps,
+    keeps: Keeps, rolling: Rolling,
 ) -> CapturedGraph:  # fmt: skip
     recorder = Recorder(state_names(model), HANDLERS)
     recorder.answers = answers
     functions = custom_function_calls(whole_functions(recorder, keeps))
     with functions, above_autograd(), recording(recorder, model, signature, recorder.call) as (args, kwargs):
-        result = function(*args, **kwargs)
+        with rolled_loops(recorder, rolling):
+            result = function(*args, **kwargs)
+        if rolling.used:
+            check_closed(recorder)
         captured = finished(recorder, model, signature.flatten_result(result))
         captured.forks, captured.result_names = recorder.forks, signature.output_names
         return captured

@@ -84,7 +84,8 @@ class RecordedTensor(torch.Tensor):
 
     `specs` holds one spec where every size is static, else one for each sample.  `node` is the
     graph's value as of `version`; where its storage has been written since, the recorder takes the
-    view again from `parent`.  `constant` is the real value, where it is known and small.
+    view again from `parent`.  `constant` is the real value, where it is known and small.  `rows` is a
+    tensor for each row of which this one stands in a list, as what the rounds of a loop appended to it.
     """
 
     specs: tuple[Spec, ...]
@@ -94,6 +95,7 @@ class RecordedTensor(torch.Tensor):
     parent: RecordedTensor | None
     step: ViewStep | None
     constant: torch.Tensor | None
+    rows: RecordedTensor | None
 
     __torch_function__ = disabled_torch_function  # type: ignore[assignment]  # the stubs want a method
 
@@ -112,7 +114,7 @@ class RecordedTensor(torch.Tensor):
         self.specs, self.node, self.parent, self.step = specs, node, parent, step
         self.storage_ = Storage() if parent is None else parent.storage_
         self.version = self.storage_.version
-        self.constant = None
+        self.constant = self.rows = None
         return self
 
     @classmethod

@@ -1,0 +1,412 @@
+"""`for i in range(seq):` by a dynamic size: its first round is recorded as it comes, the others as one Scan.
+
+Python runs the body, so what it changes is read off the variables of the function that the loop is in: tensors
+that a round leaves under a name are what the next one is given, and what rounds append to a list is stacked.
+The body is recorded three times: the first round alone, which makes what the others start from, and then twice,
+which must give the same graph, or the loop depends on something that no graph tells of, and is not rolled.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import inspect
+import itertools
+import sys
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from exporter.capture.control_flow import Body, finished_operator, stacked
+from exporter.capture.graph import CapturedGraph
+from exporter.capture.inert import tree_of
+from exporter.capture.recorder import Recorder
+from exporter.capture.tensors import RecordedTensor, Spec, Storage
+from exporter.capture.torch_internals import higher_order, outside_modes, replace_tensor
+from exporter.errors import CaptureError
+
+Path = tuple[Any, ...]
+_RANGE = range
+_JOINS = {"stack", "cat", "concat", "concatenate"}
+_LONGEST, _DEEPEST = 1000, 4  # structures in variables that are looked into
+
+
+@dataclass
+class Rolling:
+    """Whether loops may be rolled, and whether one was: what cannot be recorded so is recorded again without."""
+
+    allowed: bool
+    used: bool = False
+
+
+@contextlib.contextmanager
+def rolled_loops(recorder: Recorder, rolling: Rolling) -> Iterator[None]:
+    """Let `for i in range(size)` be one loop of the graph, where Python itself would take the size for a number."""
+
+    class Ranges(type):
+        def __instancecheck__(cls, item: Any) -> bool:
+            return isinstance(item, _RANGE)
+
+        def __call__(cls, *bounds: Any) -> Any:
+            if any(type(bound) is torch.SymInt for bound in bounds):
+                loop = _loop(recorder, sys._getframe(1), bounds)
+                if loop is not None:
+                    rolling.used = True
+                    return loop
+            return _RANGE(*bounds)
+
+    if not rolling.allowed:
+        yield
+        return
+    builtins.range = Ranges("range", (), {})  # type: ignore[misc, assignment]  # for as long as the model is recorded
+    try:
+        yield
+    finally:
+        builtins.range = _RANGE  # type: ignore[misc]
+
+
+def check_closed(recorder: Recorder) -> None:
+    """Hold a recording to using nothing of a loop's rounds but what its variables are after it.
+
+    Raises:
+        CaptureError: a round left a tensor elsewhere.
+    """
+    graph = recorder.graph
+    if any(used.graph is not graph for node in graph.nodes for used in node.all_input_nodes):
+        raise CaptureError("a tensor that one round of a loop computed is used after it")
+
+
+def _loop(recorder: Recorder, frame: types.FrameType, bounds: Sequence[Any]) -> Loop | None:
+    """The loop of the statement that a frame is at; None where it cannot be rolled."""
+    start, stop, step = (0, bounds[0], 1) if len(bounds) == 1 else (*bounds, 1)[:3]
+    if type(step) is not int or step == 0 or any(type(b) is torch.SymInt and b.node.data for b in (start, stop)):
+        return None
+    tree = tree_of(frame.f_code)
+    statement = None if tree is None else _statement(tree, frame.f_lineno)
+    if tree is None or statement is None:
+        return None
+    count = (stop - start + step - 1) // step if step > 0 else (start - stop - step - 1) // -step
+    if min(count.node.values) < 1 or not count > 0:
+        return None
+    loaded, index = _loaded_after(tree, statement), _index(statement)
+    if any(node.id == index for node in loaded):
+        return None
+    joined = frozenset(frame.f_locals) - set(_parameters(frame.f_code)) - {
+        node.id for node in loaded if node not in _arguments_of_joins(tree)
+    }  # fmt: skip
+    return Loop(recorder, frame, statement, frozenset(node.id for node in loaded), joined, start, step, count)
+
+
+class Loop:
+    """What stands for the range: the rounds that Python runs of it are recorded."""
+
+    def __init__(
+        self, recorder: Recorder, frame: types.FrameType, statement: ast.For, loaded: frozenset[str],
+        joined: frozenset[str], start: Any, step: int, count: Any,
+    ) -> None:  # fmt: skip
+        self._recorder, self._frame, self._loaded = recorder, frame, loaded
+        self._index = _index(statement)
+        self._start, self._step, self._count = start, step, count
+        self._joined = joined
+
+    def __iter__(self) -> Iterator[Any]:
+        before = self._state()
+        yield self._start
+        now = self._state()
+        changes = now.since(before)
+        if not self._joined.issuperset(path[0] if len(path) == 1 else None for path in changes.lists):
+            raise CaptureError(
+                "a list that a loop by a dynamic size adds to is used in other ways than by cat and stack"
+            )
+        rounds = []
+        for _ in _RANGE(2):
+            groups = _grouped(now, changes.tensors)
+            with self._recorder.frame() as graph:
+                given = [_Given(self._recorder, tensor, id(tensor) in changes.written) for tensor, _ in groups]
+                now = self._state()
+                yield self._start + self._place() * self._step
+                after = self._state()
+                again = after.since(now)
+                if again.tensors != changes.tensors or again.lists != changes.lists or again.others & self._loaded:
+                    raise CaptureError("a loop by a dynamic size changes other variables in each of its rounds")
+                rounds.append(_Round(self._recorder, graph, given, groups, after, changes.lists, now))
+            for item in given:
+                item.restore()
+            now = after
+        self._finish(*rounds)
+
+    def _state(self) -> _State:
+        return _State({name: value for name, value in self._frame.f_locals.items() if name != self._index})
+
+    def _place(self) -> Any:
+        """Which round it is, as a number that the graph is given."""
+        spec = Spec((), (), torch.int64)
+        return self._recorder.open_number(self._recorder.placeholder("place", (spec,), torch.device("cpu")))
+
+    def _finish(self, first: _Round, last: _Round) -> None:
+        """Record the loop, and let the variables be what it returns."""
+        recorder = self._recorder
+        if first.described() != last.described() or last.is_open():
+            raise CaptureError("a loop by a dynamic size does something else in each of its rounds")
+        needed = [
+            bool(given.placeholder.users) or given.by_writing or any(path[0] in self._loaded for path in paths)
+            for given, (_, paths) in zip(last.given, last.groups, strict=True)
+        ]
+        inits = [recorder.tensor(given.tensor) for given in itertools.compress(first.given, needed)]
+        with recorder:
+            rows = recorder.tensor(torch.arange(1, self._count))
+        results = [(tensor.specs, tensor.device) for tensor in inits]
+        results += [(stacked(item.specs, rows), item.device) for item in last.added]
+        body = Body(CapturedGraph(last.graph, recorder.state, last.kept(needed), is_sequence=True))
+        values = finished_operator(recorder, higher_order("scan"), [inits, [rows]], [body], results)
+        carried = iter(values[: len(inits)])
+        for final, given, is_needed in zip(last.finals, last.given, needed, strict=True):
+            if not is_needed:
+                final.node, final.constant, final.parent = None, None, None  # nobody asks for it
+            elif given.by_writing:
+                _hold(final, recorder.node_of(next(carried)))
+            else:
+                replace_tensor(final, next(carried))
+        for (items, count), others in zip(first.lists, values[len(inits) :], strict=True):
+            with recorder:  # with the first round's: there may be no others, and such have no sizes in onnxruntime
+                rows = recorder.tensor(torch.cat([items[count - 1].unsqueeze(0), others]))
+            every = recorder._wrap(items[count - 1].specs, rows.device, None)
+            every.rows = rows
+            items[count - 1 :] = [every]
+
+
+class _State:
+    """What variables hold at one time: tensors, with how often their memory was written, and lists."""
+
+    def __init__(self, variables: Mapping[str, Any]) -> None:
+        self.tensors: dict[Path, tuple[RecordedTensor, int]] = {}
+        self.lists: dict[Path, tuple[list[Any], int]] = {}
+        self.others: dict[str, Any] = {}
+        for name, value in variables.items():
+            self._add((name,), value)
+
+    def _add(self, path: Path, value: Any) -> None:
+        if type(value) is RecordedTensor:
+            self.tensors[path] = value, value.storage_.version
+            return
+        if type(value) is list:
+            self.lists[path] = value, len(value)
+        items = value.items() if type(value) is dict else enumerate(value) if type(value) in (list, tuple) else None
+        if items is None:
+            self.others[path[0]] = value
+        elif len(value) <= _LONGEST and len(path) <= _DEEPEST:
+            for key, item in items:
+                self._add((*path, key), item)
+
+    def since(self, before: _State) -> _Changes:
+        """What is another than before; of views that were written, what they are views of."""
+        lists = []
+        for path, (items, count) in self.lists.items():
+            known = before.lists.get(path)
+            if known is not None and known[0] is items and count > known[1]:
+                lists.append(path)
+        tensors, written = [], set()
+        for path, (tensor, version) in self.tensors.items():
+            known_tensor = before.tensors.get(path)
+            if known_tensor is None:
+                changed = not any(path[: len(place)] == place for place in lists)
+            elif known_tensor[0] is tensor:
+                changed = version != known_tensor[1] and tensor.parent is None
+                written |= {id(tensor)} if changed else set()
+            else:
+                changed = True
+            if changed:
+                tensors.append(path)
+        others = {name for name, item in self.others.items() if before.others.get(name, ...) is not item}
+        return _Changes(tensors, written, lists, others)
+
+
+@dataclass
+class _Changes:
+    """Paths of variables that hold other tensors, ids of those written, lists that grew, names of what else differs."""
+
+    tensors: list[Path]
+    written: set[int]
+    lists: list[Path]
+    others: set[str]
+
+
+class _Given:
+    """A variable's tensor, which stands for what a round is given until it is restored."""
+
+    def __init__(self, recorder: Recorder, tensor: RecordedTensor, by_writing: bool) -> None:
+        recorder.node_of(tensor)
+        if by_writing and tensor.parent is not None:
+            raise CaptureError("a loop by a dynamic size writes to a view of another tensor")
+        self.tensor, self.by_writing = tensor, by_writing
+        self._held = tensor.node, tensor.constant, tensor.parent, tensor.step, tensor.storage_
+        self._memory = tensor.storage_.serial, tensor.storage_.is_given
+        self.placeholder = recorder.node_of(recorder.placeholder("carried", tensor.specs, tensor.device))
+        if not by_writing:
+            tensor.storage_ = Storage()
+        _hold(tensor, self.placeholder)
+        tensor.storage_.serial, tensor.storage_.is_given = Storage.number(), False
+
+    def restore(self) -> None:
+        """Let the tensor be what it was before the round."""
+        tensor = self.tensor
+        tensor.node, tensor.constant, tensor.parent, tensor.step, tensor.storage_ = self._held
+        tensor.storage_.serial, tensor.storage_.is_given = self._memory
+        tensor.storage_.version += self.by_writing
+        tensor.version = tensor.storage_.version
+
+
+def _hold(tensor: RecordedTensor, node: fx.Node) -> None:
+    """Let a tensor, and its views, hold the value of a node."""
+    tensor.node, tensor.constant, tensor.parent, tensor.step = node, None, None, None
+    tensor.storage_.version += 1
+    tensor.version = tensor.storage_.version
+
+
+class _Round:
+    """What one round recorded.
+
+    Attributes:
+        graph: its graph.
+        given: what it was given, by variable.
+        finals: what the variables are after it.
+        lists: the lists that it added to, with how long they were before.
+        added: what it added to them.
+    """
+
+    def __init__(
+        self, recorder: Recorder, graph: fx.Graph, given: Sequence[_Given],
+        groups: Sequence[tuple[RecordedTensor, list[Path]]], after: _State, lists: Sequence[Path], now: _State,
+    ) -> None:  # fmt: skip
+        self._recorder, self.graph, self.given, self.groups = recorder, graph, given, groups
+        self.finals: list[RecordedTensor] = []
+        for tensor, paths in groups:
+            final = after.tensors[paths[0]][0]
+            if any(after.tensors[path][0] is not final for path in paths) or _kind(final) != _kind(tensor):
+                raise CaptureError("a loop by a dynamic size leaves tensors of other sizes in each of its rounds")
+            self.finals.append(final)
+        self.lists = [now.lists[path] for path in lists]
+        self.added: list[RecordedTensor] = []
+        for items, count in self.lists:
+            if len(items) != count + 1 or type(items[count]) is not RecordedTensor:
+                raise CaptureError("a loop by a dynamic size adds more than one tensor to a list in each round")
+            self.added.append(items[count])
+        self._outputs = [recorder.node_of(tensor) for tensor in (*self.finals, *self.added)]
+
+    def kept(self, needed: Sequence[bool]) -> list[fx.Node]:
+        """What the graph returns of what is needed; the placeholders of the rest are taken away."""
+        for given in itertools.compress(self.given, [not is_needed for is_needed in needed]):
+            self.graph.erase_node(given.placeholder)
+        return [*itertools.compress(self._outputs, needed), *self._outputs[len(needed) :]]
+
+    def is_open(self) -> bool:
+        """Whether it uses what an earlier round computed in other ways than by the variables."""
+        graphs = [self.graph, self._recorder.graph, *self._recorder._around]
+        used = [used for node in self.graph.nodes for used in node.all_input_nodes]
+        return any(node.graph not in graphs for node in (*used, *self._outputs))
+
+    def described(self) -> list[Any]:
+        """What it computes, equal for rounds that compute the same."""
+        return _described(self._recorder, self.graph, self._outputs, {})
+
+
+def _described(
+    recorder: Recorder, graph: fx.Graph, outputs: Sequence[Any], places: dict[fx.Node, Any]
+) -> list[Any]:  # fmt: skip
+    """The nodes of a graph by what they compute; `places` are those of the rounds around it, and learns more."""
+
+    def name(node: fx.Node) -> Any:
+        if node in places:
+            return "inside", places[node]
+        value = recorder.state[str(node.target)] if node.op == "get_attr" else None
+        if value is None or value.is_meta or value.numel() > _LONGEST:
+            return "outside", recorder.numbering.of(node)
+        with outside_modes():
+            return "constant", value.dtype, str(value.tolist())
+
+    found: list[Any] = []
+    for node in graph.nodes:
+        inner = [_described(recorder, g.graph, g.outputs, places) for g in node.meta.get("graphs", ())]
+        arguments = str(fx.node.map_arg((node.args, node.kwargs), name))
+        found.append(("" if node.op == "placeholder" else node.target, arguments, inner))
+        places[node] = len(places)
+    return [*found, [name(node) if isinstance(node, fx.Node) else node for node in outputs]]
+
+
+def _kind(tensor: RecordedTensor) -> tuple[Any, ...]:
+    return tensor.dtype, *(spec.shape for spec in tensor.specs)
+
+
+def _grouped(state: _State, paths: Sequence[Path]) -> list[tuple[RecordedTensor, list[Path]]]:
+    """Each tensor with all the paths that it is under."""
+    groups: dict[int, tuple[RecordedTensor, list[Path]]] = {}
+    for path in paths:
+        tensor = state.tensors[path][0]
+        groups.setdefault(id(tensor), (tensor, []))[1].append(path)
+    return list(groups.values())
+
+
+def _index(statement: ast.For) -> str:
+    """The variable that a loop counts in."""
+    return statement.target.id if isinstance(statement.target, ast.Name) else ""
+
+
+def _statement(tree: ast.AST, line: int) -> ast.For | None:
+    """The `for name in range(...)` at a line that goes through all its rounds."""
+    found = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.For) and node.iter.lineno <= line <= (node.iter.end_lineno or 0)
+    ]
+    if len(found) != 1 or not isinstance(found[0].target, ast.Name):
+        return None
+    call = found[0].iter
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "range"):
+        return None
+    stored = (
+        node for node in ast.walk(found[0]) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    )
+    return None if any(stored) or any(map(_leaves_early, found[0].body)) else found[0]
+
+
+def _leaves_early(statement: ast.AST, *, in_loop: bool = False) -> bool:
+    """Whether a statement may leave the loop that it is in."""
+    if isinstance(statement, (ast.FunctionDef, ast.Lambda)):
+        return False
+    if isinstance(statement, (ast.Return, ast.Yield, ast.YieldFrom, ast.Await)):
+        return True
+    if isinstance(statement, ast.Break):
+        return not in_loop
+    inside = in_loop or isinstance(statement, (ast.For, ast.While))
+    return any(_leaves_early(child, in_loop=inside) for child in ast.iter_child_nodes(statement))
+
+
+def _loaded_after(tree: ast.AST, loop: ast.For) -> list[ast.Name]:
+    """Where variables are used after a loop, or around it where it is in another."""
+    inner = set(ast.walk(loop))
+    around = [node for node in ast.walk(tree) if isinstance(node, (ast.For, ast.While)) and node is not loop]
+    is_nested = any(loop in ast.walk(node) for node in around)
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node not in inner
+        if is_nested or node.lineno > (loop.end_lineno or 0)
+    ]
+
+
+def _arguments_of_joins(tree: ast.AST) -> set[ast.expr]:
+    """What is given to `torch.stack(...)` and `torch.cat(...)`: a list there is asked for no length, order or part."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
+    return {node.args[0] for node in calls if node.args and getattr(node.func, "attr", "") in _JOINS}
+
+
+def _parameters(code: types.CodeType) -> tuple[str, ...]:
+    """The variables that hold what a function was given, or shares with others."""
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_varnames[:count] + code.co_freevars
