@@ -9,11 +9,8 @@ which must give the same graph, or the loop depends on something that no graph t
 from __future__ import annotations
 
 import ast
-import builtins
-import contextlib
 import inspect
 import itertools
-import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +28,6 @@ from exporter.capture.torch_internals import higher_order, outside_modes, replac
 from exporter.errors import CaptureError
 
 Path = tuple[Any, ...]
-_RANGE = range
 _JOINS = {"stack", "cat", "concat", "concatenate"}
 _LONGEST, _DEEPEST = 1000, 4  # structures in variables that are looked into
 
@@ -44,30 +40,11 @@ class Rolling:
     used: bool = False
 
 
-@contextlib.contextmanager
-def rolled_loops(recorder: Recorder, rolling: Rolling) -> Iterator[None]:
-    """Let `for i in range(size)` be one loop of the graph, where Python itself would take the size for a number."""
-
-    class Ranges(type):
-        def __instancecheck__(cls, item: Any) -> bool:
-            return isinstance(item, _RANGE)
-
-        def __call__(cls, *bounds: Any) -> Any:
-            if any(type(bound) is torch.SymInt for bound in bounds):
-                loop = _loop(recorder, sys._getframe(1), bounds)
-                if loop is not None:
-                    rolling.used = True
-                    return loop
-            return _RANGE(*bounds)
-
-    if not rolling.allowed:
-        yield
-        return
-    builtins.range = Ranges("range", (), {})  # type: ignore[misc, assignment]  # for as long as the model is recorded
-    try:
-        yield
-    finally:
-        builtins.range = _RANGE  # type: ignore[misc]
+def rolled_loop(recorder: Recorder, rolling: Rolling, frame: types.FrameType, bounds: Sequence[Any]) -> Loop | None:
+    """What `for i in range(*bounds)` in a frame goes through, where it may be one loop of the graph; else None."""
+    loop = _loop(recorder, frame, bounds) if rolling.allowed else None
+    rolling.used |= loop is not None
+    return loop
 
 
 def check_closed(recorder: Recorder) -> None:
@@ -124,7 +101,7 @@ class Loop:
                 "a list that a loop by a dynamic size adds to is used in other ways than by cat and stack"
             )
         rounds = []
-        for _ in _RANGE(2):
+        for _ in range(2):
             groups = _grouped(now, changes.tensors)
             with self._recorder.frame() as graph:
                 given = [_Given(self._recorder, tensor, id(tensor) in changes.written) for tensor, _ in groups]

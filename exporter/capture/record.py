@@ -16,7 +16,7 @@ from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.known import ValueNeeded
 from exporter.capture.libraries import replaced_functions
-from exporter.capture.loops import Rolling, check_closed, rolled_loops
+from exporter.capture.loops import Rolling, check_closed, rolled_loop
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import SAMPLES, Recorder
 from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
@@ -74,9 +74,9 @@ def _recorded(
     recorder = Recorder(state_names(model), HANDLERS)
     recorder.answers = answers
     functions = custom_function_calls(whole_functions(recorder, keeps))
-    with functions, above_autograd(), recording(recorder, model, signature, recorder.call) as (args, kwargs):
-        with rolled_loops(recorder, rolling):
-            result = function(*args, **kwargs)
+    whole = recording(recorder, model, signature, recorder.call, rolling)
+    with functions, above_autograd(), whole as (args, kwargs):
+        result = function(*args, **kwargs)
         if rolling.used:
             check_closed(recorder)
         captured = finished(recorder, model, signature.flatten_result(result))
@@ -86,11 +86,16 @@ def _recorded(
 
 @contextmanager
 def recording(
-    recorder: Recorder, model: torch.nn.Module | None, signature: Signature, call: Callable[..., Any]
+    recorder: Recorder,
+    model: torch.nn.Module | None,
+    signature: Signature,
+    call: Callable[..., Any],
+    rolling: Rolling | None = None,
 ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Record what runs in the block; gives the arguments to call the function with.
 
-    `call` takes overload, args and kwargs of calls with a size where torch's own binding wants a number.
+    `call` takes overload, args and kwargs of calls with a size where torch's own binding wants a number;
+    `rolling` says whether Python loops may become loops of the graph.
     """
     modules = {} if model is None else {id(module): name for name, module in model.named_modules()}
     recorder.named = signature.named_samples()
@@ -109,7 +114,7 @@ def recording(
         stack.enter_context(tensors_of_parts(RecordedTensor))
         stack.enter_context(tensors_as_sizes(RecordedTensor))
         stack.enter_context(extremes())
-        stack.enter_context(ranges())
+        stack.enter_context(ranges(partial(rolled_loop, recorder, rolling or Rolling(allowed=False))))
         stack.enter_context(open_numbers(recorder))
         stack.enter_context(script_calls(Script(recorder).call))
         stack.enter_context(replaced_functions())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import contextlib
 import functools
+import sys
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -74,13 +76,20 @@ def tensors_of_parts(kind: type[torch.Tensor]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ranges() -> Iterator[None]:
-    """Let `range(0, length, length)` be symbolic where it has as many items at every size that is sampled."""
+def ranges(rolled: Callable[[types.FrameType, Sequence[Any]], Any]) -> Iterator[None]:
+    """Let `range(0, length, length)` be symbolic where it has as many items at every size that is sampled.
+
+    Where it has not, `rolled` may have something else to go through, for a call in a frame, or None.
+    """
     original = builtins.range
 
     class Ranges(type):
         def __call__(cls, *bounds: Any) -> Any:
-            places = _places(bounds) if any(type(bound) is torch.SymInt for bound in bounds) else None
+            if not any(type(bound) is torch.SymInt for bound in bounds):
+                return original(*bounds)
+            places = _places(bounds)
+            if places is None:
+                places = rolled(sys._getframe(1), bounds)
             return original(*bounds) if places is None else places
 
         def __instancecheck__(cls, item: Any) -> bool:
