@@ -84,6 +84,7 @@ DISTRIBUTIONS: dict[str, tuple[Callable[..., Any], float, float]] = {
     "gamma_below_1": (torch._standard_gamma, 0.3, 0.3**0.5),
     "dirichlet": (lambda x: aten._sample_dirichlet(x.reshape(-1, 2) * 10), 0.5, 28**-0.5),
     "dropout": (lambda x: F.dropout(x, 0.25), 0.3, 0.3 * 3**-0.5),
+    "dropout, then more": (lambda x: F.dropout(x, 0.25) + 1, 1.3, 0.3 * 3**-0.5),
     "dropout_between_layers": (lambda x: _layers_in_training(x)[0], 0.3, 0.3 * 3**-0.5),
     "alpha_dropout": (lambda x: F.alpha_dropout(torch.randn_like(x), 0.25, True), 0, 1),
     "rrelu": (lambda x: F.rrelu(-x, 0.1, 0.3, True), -0.06, 0.3 * 0.2 * 12**-0.5),

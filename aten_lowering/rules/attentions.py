@@ -12,6 +12,7 @@ from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.errors import UnsupportedArgument
 from aten_lowering.registry import lowers
 from aten_lowering.rules.matrices import scaled, transposed
+from aten_lowering.rules.randoms import dropped
 from shape_inference import Size, same
 
 aten = torch.ops.aten
@@ -124,7 +125,7 @@ def _attend(op: Builder, call: _Call) -> _Attended:
         scores = op.Add(scores, added)
     weights = op.Softmax(scores, axis=-1)
     if call.dropout:
-        weights = op.Dropout(weights, op.constant(call.dropout), True)
+        weights, _ = dropped(op, weights, call.dropout)
     output = op.MatMul(op.reshape(weights, [*rows, steps]) if grouped and added is not None else weights, value)
     if grouped:
         output = op.reshape(output, [*heads, length, dims(value)[-1]])

@@ -24,7 +24,7 @@ from aten_lowering.windows import (
     space_of,
     unbatched,
 )
-from shape_inference import Size, ceil_div, product, same, smaller
+from shape_inference import Size, ceil_div, larger, product, same, smaller
 
 aten = torch.ops.aten
 
@@ -139,9 +139,8 @@ def _averages(
     if float_kernel(kind) not in _AVERAGES:
         result = _summed(op, whole, kernel, stride, padding, ceil_mode, count_include_pad, divisor)
     elif divisor is not None:
-        counts = _counts(space_of(x, space), kernel, stride, padding, ceil_mode)
-        result = _average_pool(op, _padded(op, whole, stride, padding, ceil_mode), kernel=kernel, stride=stride)
-        result = _first(op, result, counts)
+        padded = _padded(op, whole, kernel, stride, padding, ceil_mode)
+        result = _average_pool(op, padded, kernel=kernel, stride=stride)
         scale = float(np.prod(kernel)) / divisor
         result = op.Mul(result, op.constant(scale, result.dtype))
     else:
@@ -168,18 +167,17 @@ def _counts(
     return counts
 
 
-def _padded(op: Builder, x: Value, stride: Sequence[int], padding: Sequence[int], ceil_mode: bool) -> Value:
-    """The input with zeros around it, so that every window is full; there may be too many windows then."""
-    end = [p + step - 1 for p, step in zip(padding, stride, strict=True)] if ceil_mode else padding
+def _padded(
+    op: Builder, x: Value, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], ceil_mode: bool
+) -> Value:  # fmt: skip
+    """The input with zeros around it, so that every window is full, and no more of them are than there should be."""
+    end: Sequence[Size] = padding
+    if ceil_mode:
+        sizes = space_of(x, len(kernel))
+        counts = _counts(sizes, kernel, stride, padding, ceil_mode)
+        windows = zip(counts, kernel, stride, padding, sizes, strict=True)
+        end = [larger((count - 1) * step + k - p - s, 0) for count, k, step, p, s in windows]
     return pad_space(op, x, padding, end)
-
-
-def _first(op: Builder, x: Value, counts: Sequence[Size]) -> Value:
-    """The first elements of each axis of space."""
-    for axis, count in enumerate(counts):
-        if same(dims(x)[2 + axis], count) is not True:
-            x = op.slice(x, 2 + axis, 0, count)
-    return x
 
 
 def _summed(
@@ -192,7 +190,7 @@ def _summed(
     sizes = space_of(x, space)
     counts = _counts(sizes, kernel, stride, padding, ceil_mode)
     tables = [places(op, k, count, step, 1) for k, count, step in zip(kernel, counts, stride, strict=True)]
-    windows = gather_windows(op, _padded(op, op.cast(x, kind), stride, padding, ceil_mode), tables)
+    windows = gather_windows(op, _padded(op, op.cast(x, kind), kernel, stride, padding, ceil_mode), tables)
     total = op.reduce("ReduceSum", windows, [2 + 2 * i for i in range(space)])
     if divisor is not None:
         return op.Div(total, op.constant(divisor, kind))

@@ -324,13 +324,18 @@ def sample_dirichlet(op: Builder, self: Value) -> Value:
 # Dropout.
 
 
-def _dropped(op: Builder, input: Value, p: float, noise_sizes: Sequence[Size] | None = None) -> tuple[Value, Value]:
-    """The input times 0 or 1 / (1 - p), and the mask of what was kept."""
+def dropped(op: Builder, input: Value, p: float, noise_sizes: Sequence[Size] | None = None) -> tuple[Value, Value]:
+    """The input times 0 or 1 / (1 - p), and the mask of what was kept.
+
+    The mask is used even where nobody asks for it: onnxruntime's EliminateDropout removes the node else, though
+    it is in training mode.
+    """
     if p >= 1:
         nothing = op.Mul(input, 0)
         return nothing, boolean(op, nothing)
     if noise_sizes is None:
-        return op.Dropout(input, p, True, _outputs=2)
+        result, mask = op.Dropout(input, p, True, _outputs=2)
+        return op.Where(mask, result, op.constant(0, dtype_of(input))), mask
     drawn = _drawn(op, "RandomUniform", noise_sizes, _FLOAT)
     kept = op.GreaterOrEqual(drawn, p)
     return op.Mul(input, op.Div(op.cast(kept, dtype_of(input)), 1 - p)), kept
@@ -339,7 +344,7 @@ def _dropped(op: Builder, input: Value, p: float, noise_sizes: Sequence[Size] | 
 @lowers(aten.dropout.default)
 def dropout(op: Builder, input: Value, p: float, train: bool) -> Value:
     """[*S] -> [*S]: as it is, or in training some elements 0 and the others times 1 / (1 - p)."""
-    return _dropped(op, input, p)[0] if train and p > 0 else input
+    return dropped(op, input, p)[0] if train and p > 0 else input
 
 
 @lowers(aten.native_dropout.default)
@@ -347,7 +352,7 @@ def native_dropout(op: Builder, input: Value, p: float, train: bool | None) -> t
     """[*S] -> [*S], and the mask of what was kept."""
     if train is False or p == 0:
         return input, op.Equal(input, input)
-    return _dropped(op, input, p)
+    return dropped(op, input, p)
 
 
 @lowers(aten.feature_dropout.default)
@@ -355,7 +360,7 @@ def feature_dropout(op: Builder, input: Value, p: float, train: bool) -> Value:
     """[N, C, *S] -> [N, C, *S]: in training whole channels 0, the others times 1 / (1 - p)."""
     if not train or p == 0:
         return input
-    return _dropped(op, input, p, _per_channel(input))[0]
+    return dropped(op, input, p, _per_channel(input))[0]
 
 
 @lowers(aten.alpha_dropout.default)
