@@ -118,7 +118,7 @@ def leading(overload: Any, **changes: Change) -> None:
         return [Complex(item) for item in result] if isinstance(result, (list, tuple)) else Complex(result)
 
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("op", *names)]
-    rule.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    rule.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
     rule.__qualname__ = f"leading[{overload}]"
     lowers_complex(overload)(rule)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 
 from exporter.errors import ExportError, InputError
+from exporter.factories import function_named
 
 __all__ = ["FactoryArgument", "Reported", "TracebackOption", "console", "made_by"]
 
@@ -45,17 +45,8 @@ def made_by(factory: str) -> tuple[Any, Any, Any]:
     Raises:
         InputError: there is no such function, or it returns something else.
     """
-    module_name, _, function_name = factory.partition(":")
-    if not function_name:
-        raise InputError(f"{factory}: must be MODULE:FUNCTION", hint="for instance mypackage.models:resnet")
     sys.path.insert(0, str(Path.cwd()))
-    try:
-        function = vars(importlib.import_module(module_name))[function_name]
-    except ModuleNotFoundError as error:
-        raise InputError(f"{factory}: there is no module {error.name!r}") from error
-    except KeyError as error:
-        raise InputError(f"{factory}: {module_name} has no function {function_name!r}") from error
-    made = function()
+    made = function_named(factory)()
     if not isinstance(made, tuple) or len(made) not in (2, 3):
         raise InputError(
             f"{factory}: must return (model, inputs) or (model, inputs, dynamic_shapes), got {type(made).__name__}"

@@ -284,7 +284,7 @@ class Translator:
             expected.append(2)
         if value.shape is None:
             shape = [n if type(n) is int else self.op.fresh("size") for n in expected]
-            self.op.set_type(value, TensorType(value.dtype, tuple(shape)))  # type: ignore[arg-type]
+            self.op.set_type(value, TensorType(value.dtype, tuple(shape)))  # type: ignore[arg-type]  # its dtype is known
             return
         inferred = dims(value)
         wrong = len(inferred) != len(expected) or any(
@@ -298,7 +298,7 @@ class Translator:
             b if type(b) is int and not self._is_formula(a) else a for a, b in zip(inferred, expected, strict=True)
         ]
         if shape != list(inferred):
-            self.op.set_type(value, TensorType(value.dtype, tuple(shape), self.op.content(value)))  # type: ignore[arg-type]
+            self.op.set_type(value, TensorType(value.dtype, tuple(shape), self.op.content(value)))  # type: ignore[arg-type]  # the same
         for size, samples in zip(inferred, expected, strict=True):
             if isinstance(size, Dim) and type(samples) is tuple and (size, samples) not in self._checked:
                 self._checked.add((size, samples))

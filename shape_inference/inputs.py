@@ -121,7 +121,7 @@ def _input_type(
     kind, constant = value.type, value.const_value
     if type(kind) is not ir.TensorType and constant is None:
         return type_of(value, names.fresh) or UNKNOWN
-    dtype: ir.DataType = constant.dtype if constant is not None else kind.dtype  # type: ignore[union-attr]
+    dtype: ir.DataType = constant.dtype if constant is not None else kind.dtype  # type: ignore[union-attr]  # no None
     sizes = content = None
     if dims is not None:
         name = value.name or "input"

@@ -21,7 +21,7 @@ _ONES_LIMIT = 1 << 16  # elements: a scale of ones up to this size is written wh
 
 def _filled(op: Builder, number: float, sizes: Sequence[Size], kind: ir.DataType) -> Value:
     """A constant tensor of a number; one element, to be broadcast, where the sizes are unknown or large."""
-    if not all(type(size) is int for size in sizes) or math.prod(map(int, sizes)) > _ONES_LIMIT:  # type: ignore[arg-type]
+    if not all(type(size) is int for size in sizes) or math.prod(map(int, sizes)) > _ONES_LIMIT:  # type: ignore[arg-type]  # they are int
         sizes = [1]
     return op.constant(np.full(tuple(sizes), number, dtype=np.float32), kind)
 

@@ -83,7 +83,7 @@ def _sweeps(op: Builder, count: Size, state: list[Value], rounds: object) -> lis
 
     def sweep(op: Builder, index: Value, *values: Value) -> tuple[list[Value], list[Value]]:
         *kept, turned = values
-        return repeated(op, (count + 1) // 2 * 2 - 1, [*kept, op.Mul(turned, 0.0)], rounds), []  # type: ignore[arg-type]
+        return repeated(op, (count + 1) // 2 * 2 - 1, [*kept, op.Mul(turned, 0.0)], rounds), []  # type: ignore[arg-type]  # a round
 
     def is_done(op: Builder, *values: Value) -> Value:
         return op.Equal(values[-1], 0.0)

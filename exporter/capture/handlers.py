@@ -25,6 +25,8 @@ HANDLERS[aten.tensor_split.tensor_indices_or_sections] = split_by_tensor
 
 def handles(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register what to do for some overloads instead of recording them."""
+    if taken := [overload for overload in overloads if overload in HANDLERS]:
+        raise ValueError(f"{taken} must have one handler, got a second")
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         HANDLERS.update(dict.fromkeys(overloads, function))

@@ -99,7 +99,7 @@ def ranges(rolled: Callable[[types.FrameType, Sequence[Any]], Any]) -> Iterator[
     try:
         yield
     finally:
-        builtins.range = original  # type: ignore[misc]
+        builtins.range = original  # type: ignore[misc]  # the same
 
 
 def _places(bounds: Sequence[Any]) -> list[Any] | None:

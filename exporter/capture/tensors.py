@@ -126,7 +126,7 @@ class RecordedTensor(torch.Tensor):
             hint="do not keep tensors of forward() in globals or outside the model",
         )
 
-    def __repr__(self) -> str:  # type: ignore[override]
+    def __repr__(self) -> str:  # type: ignore[override]  # the stubs want keywords
         return f"RecordedTensor({self.node}, {tuple(self.shape)}, {self.dtype})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:

@@ -281,19 +281,19 @@ def module_calls(around: Callable[..., Any]) -> Iterator[None]:
     def call(module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         return around(original, module, *args, **kwargs)
 
-    torch.nn.Module.__call__ = call  # type: ignore[method-assign]
+    torch.nn.Module.__call__ = call  # type: ignore[method-assign]  # it is put back
     try:
         yield
     finally:
-        torch.nn.Module.__call__ = original  # type: ignore[method-assign]
+        torch.nn.Module.__call__ = original  # type: ignore[method-assign]  # it is put back
 
 
 @contextlib.contextmanager
 def subscripts(getitem: Callable[..., Any], setitem: Callable[..., Any]) -> Iterator[None]:
     """Send `tensor[index]` through `getitem(original, tensor, index)`, and writes through `setitem`."""
     read, write = torch.Tensor.__getitem__, torch.Tensor.__setitem__
-    torch.Tensor.__getitem__ = lambda tensor, index: getitem(read, tensor, index)  # type: ignore[method-assign]
-    torch.Tensor.__setitem__ = lambda tensor, index, value: setitem(write, tensor, index, value)  # type: ignore[method-assign]
+    torch.Tensor.__getitem__ = lambda tensor, index: getitem(read, tensor, index)  # type: ignore[method-assign]  # it is put back
+    torch.Tensor.__setitem__ = lambda tensor, index, value: setitem(write, tensor, index, value)  # type: ignore[method-assign]  # too
     try:
         yield
     finally:  # both are inherited
@@ -414,11 +414,11 @@ def script_calls(run: Callable[..., Any]) -> Iterator[None]:
     def call_method(self: Any, *args: Any, **kwargs: Any) -> Any:
         return run(self, args, kwargs, torch.jit._recursive.wrap_cpp_module(self.owner))
 
-    function.__call__, method.__call__ = call_function, call_method  # type: ignore[method-assign]
+    function.__call__, method.__call__ = call_function, call_method  # type: ignore[method-assign]  # it is put back
     try:
         yield
     finally:
-        function.__call__, method.__call__ = originals  # type: ignore[method-assign]
+        function.__call__, method.__call__ = originals  # type: ignore[method-assign]  # it is put back
 
 
 @contextlib.contextmanager
@@ -429,8 +429,8 @@ def custom_function_calls(around: Callable[..., Any]) -> Iterator[None]:
     def apply(function: type, *args: Any, **kwargs: Any) -> Any:
         return around(original.__get__(None, function), function, *args, **kwargs)
 
-    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
+    torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]  # it is put back
     try:
         yield
     finally:
-        torch.autograd.Function.apply = original  # type: ignore[method-assign]
+        torch.autograd.Function.apply = original  # type: ignore[method-assign]  # it is put back

@@ -22,6 +22,7 @@ from exporter.check.calibration import calibration_seconds
 from exporter.check.outcomes import Facts, Outcome, Port, Verdict
 from exporter.check.specs import ModelSpec, example_input
 from exporter.errors import ExportError, InputError, ManifestError
+from exporter.factories import function_named
 from exporter.pipeline import export
 from exporter.program import Program
 from exporter.serialization import weight_bytes
@@ -43,7 +44,7 @@ def measure(spec: ModelSpec, on_phase: OnPhase = lambda phase: None) -> Outcome:
     torch.manual_seed(0)
     try:
         if spec.setup:
-            _function(spec.setup)()
+            function_named(spec.setup)()
         model, inputs, dynamic_shapes = _built(spec)
     except Exception as error:
         return Outcome(spec.name, Verdict.BROKEN, described(error), "building", versions=versions())
@@ -129,7 +130,7 @@ def _built(spec: ModelSpec) -> tuple[Any, Any, Any]:
         InputError: there is no such factory, or it returns something else.
         ManifestError: neither the factory nor the manifest has inputs.
     """
-    made = _function(spec.factory)(**spec.arguments)
+    made = function_named(spec.factory)(**spec.arguments)
     if isinstance(made, tuple) and len(made) in (2, 3):
         model, inputs, dynamic_shapes = (*made, None)[:3]
         return model, inputs, spec.dynamic_shapes if dynamic_shapes is None else dynamic_shapes
@@ -148,17 +149,6 @@ def _built(spec: ModelSpec) -> tuple[Any, Any, Any]:
     if isinstance(spec.inputs, dict):
         return made, {name: example_input(text) for name, text in spec.inputs.items()}, spec.dynamic_shapes
     return made, tuple(example_input(text) for text in spec.inputs), spec.dynamic_shapes
-
-
-def _function(name: str) -> Callable[..., Any]:
-    module_name, _, function_name = name.partition(":")
-    try:
-        found = vars(importlib.import_module(module_name))[function_name]
-    except ModuleNotFoundError as error:
-        raise InputError(f"{name}: there is no module {error.name!r}") from error
-    except KeyError as error:
-        raise InputError(f"{name}: {module_name} has no function {function_name!r}") from error
-    return found
 
 
 def _ops(model: ir.Model) -> dict[str, int]:
