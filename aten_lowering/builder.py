@@ -70,6 +70,7 @@ class Builder(BuilderBase):
         self._sources: dict[Dim, tuple[Value, int | None]] = {}
         self._contents: dict[Dim, tuple[Value, int]] = {}
         self._sizes: dict[Any, Value] = {}
+        self._scalars: dict[tuple[Size, ir.DataType], Value] = {}  # apart: (n, FLOAT) equals the sizes (n, 1)
 
     def __getattr__(self, op_type: str) -> Callable[..., Any]:
         if not op_type[:1].isupper():
@@ -239,12 +240,12 @@ class Builder(BuilderBase):
         if type(size) is int:
             return self.constant(size, dtype)
         key = (size, dtype)
-        if key not in self._sizes:
-            plain = self._sizes.get((size, ir.DataType.INT64))
+        if key not in self._scalars:
+            plain = self._scalars.get((size, ir.DataType.INT64))
             if plain is None:
-                plain = self._sizes[(size, ir.DataType.INT64)] = self.Squeeze(self.size(size), [0])
-            self._sizes[key] = self.cast(plain, dtype)
-        return self._sizes[key]
+                plain = self._scalars[(size, ir.DataType.INT64)] = self.Squeeze(self.size(size), [0])
+            self._scalars[key] = self.cast(plain, dtype)
+        return self._scalars[key]
 
     def shape(self, sizes: Sequence[Size]) -> Value:
         """Sizes as an int64 value of shape [n]: a constant, one Shape, or parts put together."""

@@ -135,6 +135,7 @@ BOUNDS = [
     Case("fmin", torch.fmin, _special_pair, ops="Greater IsNaN Or Where"),
     Case("fmax_integers", torch.fmax, _integers, ops="Max"),
     Case("fmin_bools", torch.fmin, _bools, ops="And"),
+    Case("a size as a shape and as a number", lambda a: a.new_ones(a.shape[0], 1) / a.shape[0] + a, _x),
 ]
 CASES = SUMS + QUOTIENTS + BOUNDS
 

@@ -192,6 +192,8 @@ ACTIVATIONS = [
     Case("hardswish", _activation("hardswish_backward"), _around),
     Case("hardsigmoid", _activation("hardsigmoid_backward"), _around),
     Case("hardtanh", _activation("hardtanh_backward", -1.0, 2.0), _around),
+    Case("hardshrink", lambda x, g: aten.hardshrink_backward(g, x, 0.7), _around),
+    Case("softshrink", lambda x, g: aten.softshrink_backward(g, x, 0.7), _around),
     Case("leaky_relu", _activation("leaky_relu_backward", 0.1, False), _around),
     Case("elu", lambda x, g: aten.elu_backward(g, 1.5, 2.0, 0.5, False, x), _around),
     Case("elu of its result", lambda x, g: aten.elu_backward(g, 1.5, 1.0, 1.0, True, F.elu(x, 1.5)), _around),
@@ -260,6 +262,17 @@ POOLS = [
          _images(1, 2, 4, 5, 4)),
     Case("adaptive_avg_pool2d", lambda x: _adaptive_avg(x, [2, 3]), _images(2, 3, 5, 7)),
     Case("adaptive_avg_pool3d", lambda x: _adaptive_avg(x, [2, 1, 2]), _images(1, 2, 4, 3, 5)),
+    Case("adaptive_avg_pool3d of one example", lambda x: _adaptive_avg(x, [2, 1, 2]), _images(2, 4, 3, 5)),
+]  # fmt: skip
+
+
+def _replicated(x: torch.Tensor, *padding: int) -> torch.Tensor:
+    name = f"replication_pad{len(padding) // 2}d"
+    grad = getattr(aten, name)(x, padding).sin()
+    return getattr(aten, f"{name}_backward")(grad, x, padding)
+
+
+RESIZES = [
     Case("linear1d", _upsampled("upsample_linear1d", [9], False, None), _images(2, 3, 4)),
     Case("bilinear2d", _upsampled("upsample_bilinear2d", [9, 7], False, None, None), _images(2, 3, 4, 5)),
     Case("bilinear2d, corners aligned", _upsampled("upsample_bilinear2d", [9, 7], True, None, None),
@@ -276,7 +289,24 @@ POOLS = [
          dynamic=False),
     Case("nearest3d, exact", _upsampled("_upsample_nearest_exact3d", [6, 8, 6], None, None, None),
          _images(1, 2, 3, 4, 3), dynamic=False),
+    Case("bicubic2d", _upsampled("upsample_bicubic2d", [9, 7], False, None, None), _images(2, 3, 4, 5), fixed=(2, 3)),
+    Case("bicubic2d, corners aligned", _upsampled("upsample_bicubic2d", [3, 7], True, None, None),
+         _images(2, 3, 4, 5), fixed=(2, 3)),
+    Case("bilinear2d without aliases", _upsampled("_upsample_bilinear2d_aa", [3, 7], False, None, None),
+         _images(2, 3, 8, 5), fixed=(2, 3)),
+    Case("bicubic2d without aliases", _upsampled("_upsample_bicubic2d_aa", [3, 2], False, None, None),
+         _images(2, 3, 8, 5), fixed=(2, 3)),
+    Case("lanczos2d without aliases", _upsampled("_upsample_lanczos2d_aa", [3, 2], False, None, None),
+         _images(2, 3, 8, 5), fixed=(2, 3)),
+    Case("replicated lines", lambda x: _replicated(x, 2, 3), _images(2, 3, 5)),
+    Case("replicated images", lambda x: _replicated(x, 1, 0, 2, 1), _images(2, 3, 4, 5)),
+    Case("replicated and cut", lambda x: _replicated(x, -1, 2, 1, -1), _images(3, 4, 5)),
+    Case("replicated volumes", lambda x: _replicated(x, 1, 0, 2, 1, 0, 3), _images(1, 2, 3, 4, 3)),
 ]  # fmt: skip
+
+
+def _masked() -> list[torch.Tensor]:
+    return [torch.randn(4, 5), torch.randn(4, 5) > 0]
 
 
 def _rows() -> list[torch.Tensor]:
@@ -290,9 +320,19 @@ INDEXING = [
     Case("slice", lambda g: aten.slice_backward(g, [2, 9, 3], 1, 2, 8, 1), _images(2, 6, 3), dynamic=False),
     Case("slice by steps", lambda g: aten.slice_backward(g, [2, 9, 3], 1, 1, 9, 2), _images(2, 4, 3), dynamic=False),
     Case("select", lambda g: aten.select_backward(g, [2, 9, 3], 1, -2), _images(2, 3), fixed=(0, 1)),
+    Case(
+        "unfold", lambda g: aten.unfold_backward(g, [g.shape[0], 11, 2], 1, 4, 2), _images(3, 4, 2, 4), fixed=(1, 2, 3)
+    ),
+    Case(
+        "unfold the last",
+        lambda g: aten.unfold_backward(g, [3, g.shape[1] * 2 + 3], 1, 5, 2),
+        _images(3, 4, 5),
+        fixed=(0, 2),
+    ),
+    Case("masked_scatter", lambda g, mask: aten.masked_scatter_backward(g, mask, [3, 9]), _masked, dynamic=False),
 ]
 
-EVERY = [*CONVOLUTIONS, *NORMALIZATIONS, *LOSSES, *ACTIVATIONS, *POOLS, *INDEXING]
+EVERY = [*CONVOLUTIONS, *NORMALIZATIONS, *LOSSES, *ACTIVATIONS, *POOLS, *RESIZES, *INDEXING]
 
 
 @cases(*EVERY)

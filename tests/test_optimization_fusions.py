@@ -182,6 +182,15 @@ LAYOUT = {
            { a = Reshape(x, s)\n y = Gather<axis=2>(a, i) }""",
         "Reshape Gather",
     ),
+    "13 vector": ("g (float[N,4] x, float[N] v) => (float[4] y) { a = Transpose(x)\n y = MatMul(a, v) }", "MatMul"),
+    "13 vector of many": (
+        "g (float[2,N,4] x, float[N] v) => (float[2,4] y) { a = Transpose<perm=[0,2,1]>(x)\n y = MatMul(a, v) }",
+        "MatMul",
+    ),
+    "13 another order": (
+        "g (float[2,N,4] x, float[2] v) => (float[N,4] y) { a = Transpose<perm=[1,2,0]>(x)\n y = MatMul(a, v) }",
+        "Transpose MatMul",
+    ),
 }
 MORE_SIZES = {"5 reshape": [{"N": 3, "M": 6}], "5 shared": [{"N": 3, "M": 6}]}
 

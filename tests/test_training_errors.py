@@ -60,6 +60,11 @@ def test_model_without_a_loss() -> None:
     )
 
 
+def test_model_that_returns_two_tensors_and_no_loss() -> None:
+    told = _told(LossError, nn.LSTM(4, 4), targets=(), loss=None)
+    assert told.startswith("loss: must be given, for the model returns none\n")
+
+
 def test_targets_without_a_loss() -> None:
     assert _told(InputError, loss=None) == (
         "loss: must be given for the targets target\n  hint: loss=torch.nn.CrossEntropyLoss()"

@@ -30,6 +30,7 @@ SIZED: dict[Any, int] = {
     aten.zeros.default: 0,
     aten.ones.default: 1,
     aten.empty.memory_format: 0,
+    aten._efficientzerotensor.default: 0,
 }
 LIKE: dict[Any, int] = {
     aten.zeros_like.default: 0,

@@ -85,6 +85,18 @@ def hardtanh_backward(op: Builder, grad_output: Value, self: Value, min_val: Ope
     return _where(op, op.And(op.Greater(self, low), op.Less(self, high)), grad_output, 0.0)
 
 
+@lowers(aten.hardshrink_backward.default)
+def hardshrink_backward(op: Builder, grad_out: Value, self: Value, lambd: Operand) -> Value:
+    """[*S]: g where |x| > lambda."""
+    return _where(op, op.Greater(op.Abs(self), _number(op, lambd, self)), grad_out, 0.0)
+
+
+@lowers(aten.softshrink_backward.default)
+def softshrink_backward(op: Builder, grad_output: Value, self: Value, lambd: Operand) -> Value:
+    """[*S]: g where |x| > lambda."""
+    return hardshrink_backward(op, grad_output, self, lambd)
+
+
 @lowers(aten.leaky_relu_backward.default)
 def leaky_relu_backward(
     op: Builder, grad_output: Value, self: Value, negative_slope: Operand, self_is_result: bool

@@ -31,7 +31,10 @@ def convolution_backward(
     stride, padding, dilation = (each_axis(setting, space) for setting in (stride, padding, dilation))
     results = []
     if output_mask[0] and transposed:
-        results.append(conv(op, grad_output, weight, None, stride, padding, dilation, groups))
+        result = conv(op, grad_output, weight, None, stride, padding, dilation, groups)
+        for axis, size in enumerate(space_of(input, space)):
+            result = op.slice(result, rank(result) - space + axis, 0, size)  # longer where the output was padded
+        results.append(result)
     elif output_mask[0]:
         results.append(_of_input(op, grad_output, input, weight, stride, padding, dilation, groups))
     if output_mask[1]:

@@ -281,6 +281,18 @@ def det(op: Builder, self: Value) -> Value:
     return _determinant(op, self)
 
 
+@lowers(aten._linalg_det.default)
+def determinant_and_factors(op: Builder, A: Value) -> tuple[Value, None, None]:
+    """[*B, N, N] -> [*B]; without the factors, by which torch computes the gradient."""
+    return _determinant(op, A), None, None
+
+
+@lowers(aten._linalg_slogdet.default)
+def logarithm_and_factors(op: Builder, A: Value) -> tuple[Value, Value, None, None]:
+    """[*B, N, N] -> the results of `linalg_slogdet`; without the factors, by which torch computes the gradient."""
+    return *linalg_slogdet(op, A), None, None
+
+
 @lowers(aten.linalg_slogdet.default)
 def linalg_slogdet(op: Builder, A: Value) -> tuple[Value, Value]:
     """[*B, N, N] -> [*B], [*B]: the sign of the determinant, and the logarithm of its size."""

@@ -26,7 +26,7 @@ _ANTIALIAS_SINCE = 18
 _HALVES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
-class _Mode(NamedTuple):
+class Mode(NamedTuple):
     """How samples are taken: ONNX's mode, its attributes, and the reach of its filter."""
 
     name: str
@@ -35,12 +35,12 @@ class _Mode(NamedTuple):
     antialias: bool = False
 
 
-_NEAREST, _EXACT = _Mode("nearest"), _Mode("nearest", exact=True)
-_LINEAR, _CUBIC = _Mode("linear", 2), _Mode("cubic", 4)
-_LINEAR_AA, _CUBIC_AA = _Mode("linear", 2, antialias=True), _Mode("cubic", 4, antialias=True)
-_LANCZOS_AA = _Mode("lanczos", 6, antialias=True)
+_NEAREST, _EXACT = Mode("nearest"), Mode("nearest", exact=True)
+_LINEAR, CUBIC = Mode("linear", 2), Mode("cubic", 4)
+LINEAR_AA, CUBIC_AA = Mode("linear", 2, antialias=True), Mode("cubic", 4, antialias=True)
+LANCZOS_AA = Mode("lanczos", 6, antialias=True)
 
-_NEAREST_VEC: dict[Any, _Mode] = {
+_NEAREST_VEC: dict[Any, Mode] = {
     aten.upsample_nearest1d.vec: _NEAREST,
     aten.upsample_nearest2d.vec: _NEAREST,
     aten.upsample_nearest3d.vec: _NEAREST,
@@ -48,36 +48,36 @@ _NEAREST_VEC: dict[Any, _Mode] = {
     aten._upsample_nearest_exact2d.vec: _EXACT,
     aten._upsample_nearest_exact3d.vec: _EXACT,
 }
-_FILTERED_VEC: dict[Any, _Mode] = {
+_FILTERED_VEC: dict[Any, Mode] = {
     aten.upsample_linear1d.vec: _LINEAR,
     aten.upsample_bilinear2d.vec: _LINEAR,
     aten.upsample_trilinear3d.vec: _LINEAR,
-    aten.upsample_bicubic2d.vec: _CUBIC,
-    aten._upsample_bilinear2d_aa.vec: _LINEAR_AA,
-    aten._upsample_bicubic2d_aa.vec: _CUBIC_AA,
-    aten._upsample_lanczos2d_aa.vec: _LANCZOS_AA,
+    aten.upsample_bicubic2d.vec: CUBIC,
+    aten._upsample_bilinear2d_aa.vec: LINEAR_AA,
+    aten._upsample_bicubic2d_aa.vec: CUBIC_AA,
+    aten._upsample_lanczos2d_aa.vec: LANCZOS_AA,
 }
-_NEAREST_1D: dict[Any, _Mode] = {
+_NEAREST_1D: dict[Any, Mode] = {
     aten.upsample_nearest1d.default: _NEAREST, aten._upsample_nearest_exact1d.default: _EXACT
 }  # fmt: skip
-_NEAREST_2D: dict[Any, _Mode] = {
+_NEAREST_2D: dict[Any, Mode] = {
     aten.upsample_nearest2d.default: _NEAREST, aten._upsample_nearest_exact2d.default: _EXACT
 }  # fmt: skip
-_NEAREST_3D: dict[Any, _Mode] = {
+_NEAREST_3D: dict[Any, Mode] = {
     aten.upsample_nearest3d.default: _NEAREST, aten._upsample_nearest_exact3d.default: _EXACT
 }  # fmt: skip
-_FILTERED_2D: dict[Any, _Mode] = {
+_FILTERED_2D: dict[Any, Mode] = {
     aten.upsample_bilinear2d.default: _LINEAR,
-    aten.upsample_bicubic2d.default: _CUBIC,
-    aten._upsample_bilinear2d_aa.default: _LINEAR_AA,
-    aten._upsample_bicubic2d_aa.default: _CUBIC_AA,
-    aten._upsample_lanczos2d_aa.default: _LANCZOS_AA,
+    aten.upsample_bicubic2d.default: CUBIC,
+    aten._upsample_bilinear2d_aa.default: LINEAR_AA,
+    aten._upsample_bicubic2d_aa.default: CUBIC_AA,
+    aten._upsample_lanczos2d_aa.default: LANCZOS_AA,
 }
 
 Scales = Sequence[float | Value | None] | None
 
 
-def _nearest_vec(mode: _Mode) -> Callable[..., Value]:
+def _nearest_vec(mode: Mode) -> Callable[..., Value]:
     def upsample_nearest(
         op: Builder, input: Value, output_size: Sequence[Size] | None, scale_factors: Sequence[float] | None
     ) -> Value:
@@ -87,7 +87,7 @@ def _nearest_vec(mode: _Mode) -> Callable[..., Value]:
     return upsample_nearest
 
 
-def _filtered_vec(mode: _Mode) -> Callable[..., Value]:
+def _filtered_vec(mode: Mode) -> Callable[..., Value]:
     def upsample(
         op: Builder, input: Value, output_size: Sequence[Size] | None, align_corners: bool,
         scale_factors: Sequence[float] | None,
@@ -98,7 +98,7 @@ def _filtered_vec(mode: _Mode) -> Callable[..., Value]:
     return upsample
 
 
-def _nearest_1d(mode: _Mode) -> Callable[..., Value]:
+def _nearest_1d(mode: Mode) -> Callable[..., Value]:
     def upsample_nearest1d(op: Builder, self: Value, output_size: Sequence[Size], scales: float | None) -> Value:
         """[N, C, L] -> [N, C, L']."""
         return _resized(op, self, mode, output_size, [scales], False)
@@ -106,7 +106,7 @@ def _nearest_1d(mode: _Mode) -> Callable[..., Value]:
     return upsample_nearest1d
 
 
-def _nearest_2d(mode: _Mode) -> Callable[..., Value]:
+def _nearest_2d(mode: Mode) -> Callable[..., Value]:
     def upsample_nearest2d(
         op: Builder, self: Value, output_size: Sequence[Size], scales_h: float | None, scales_w: float | None
     ) -> Value:
@@ -116,7 +116,7 @@ def _nearest_2d(mode: _Mode) -> Callable[..., Value]:
     return upsample_nearest2d
 
 
-def _nearest_3d(mode: _Mode) -> Callable[..., Value]:
+def _nearest_3d(mode: Mode) -> Callable[..., Value]:
     def upsample_nearest3d(
         op: Builder, self: Value, output_size: Sequence[Size], scales_d: float | None, scales_h: float | None,
         scales_w: float | None,
@@ -127,7 +127,7 @@ def _nearest_3d(mode: _Mode) -> Callable[..., Value]:
     return upsample_nearest3d
 
 
-def _filtered_2d(mode: _Mode) -> Callable[..., Value]:
+def _filtered_2d(mode: Mode) -> Callable[..., Value]:
     def upsample2d(
         op: Builder, self: Value, output_size: Sequence[Size], align_corners: bool, scales_h: float | None,
         scales_w: float | None,
@@ -168,7 +168,7 @@ def upsample_trilinear3d(
     return _resized(op, self, _LINEAR, output_size, [scales_d, scales_h, scales_w], align_corners)
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
     """One axis: its size, the size wanted, and the scale factor that was given: a number, a value, or None."""
 
     size: Size
@@ -177,10 +177,12 @@ class _Axis(NamedTuple):
 
     @property
     def stays(self) -> bool:
+        """Whether the size is what is wanted."""
         return same(self.size, self.wanted) is True and self.scale in (None, 1.0)
 
     @property
     def is_static(self) -> bool:
+        """Whether all is known in numbers."""
         return type(self.size) is int and type(self.wanted) is int and not isinstance(self.scale, Value)
 
     def step(self, align_corners: bool) -> float:
@@ -192,7 +194,7 @@ class _Axis(NamedTuple):
 
 
 def _resized(
-    op: Builder, x: Value, mode: _Mode, output_size: Sequence[Size] | None, scales: Scales, align_corners: bool
+    op: Builder, x: Value, mode: Mode, output_size: Sequence[Size] | None, scales: Scales, align_corners: bool
 ) -> Value:
     """Resize the axes behind the first two.
 
@@ -225,11 +227,11 @@ def _resized(
     return op.cast(_native(op, x, mode, axes, align_corners), kind)
 
 
-def _axes(sizes: Sequence[Size], wanted: Sequence[Size] | None, scales: Scales) -> list[_Axis]:
+def _axes(sizes: Sequence[Size], wanted: Sequence[Size] | None, scales: Scales) -> list[Axis]:
     factors: Sequence[float | Value | None] = [scale or None for scale in scales] if scales else [None] * len(sizes)
     if wanted is None:
         wanted = [_times(size, scale) for size, scale in zip(sizes, factors, strict=True)]
-    return [_Axis(*axis) for axis in zip(sizes, wanted, factors, strict=True)]
+    return [Axis(*axis) for axis in zip(sizes, wanted, factors, strict=True)]
 
 
 def _times(size: Size, scale: Any) -> Size:
@@ -242,25 +244,25 @@ def _times(size: Size, scale: Any) -> Size:
     return size * fraction.numerator // fraction.denominator
 
 
-def _is_expressible(op: Builder, mode: _Mode, align_corners: bool) -> bool:
+def _is_expressible(op: Builder, mode: Mode, align_corners: bool) -> bool:
     """Whether Resize has the mode."""
     if mode.name == "lanczos":
         return False
     return not mode.antialias or (op.opset_version >= _ANTIALIAS_SINCE and not align_corners)
 
 
-def _keeps_length(axis: _Axis) -> bool:
+def _keeps_length(axis: Axis) -> bool:
     """Whether Resize comes to torch's size by the scale that was given."""
     return axis.scale is None or _reaches(axis, np.float32(axis.scale))
 
 
-def _reaches(axis: _Axis, scale: np.float32) -> bool:
+def _reaches(axis: Axis, scale: np.float32) -> bool:
     """Whether size * scale is the size wanted, rounded to float32, as kernels do, and not, as shape inference does."""
     size = int(axis.size)  # type: ignore[arg-type]  # asked of static axes alone
     return math.floor(np.float32(size) * scale) == math.floor(size * float(scale)) == axis.wanted
 
 
-def _native(op: Builder, x: Value, mode: _Mode, axes: Sequence[_Axis], align_corners: bool) -> Value:
+def _native(op: Builder, x: Value, mode: Mode, axes: Sequence[Axis], align_corners: bool) -> Value:
     attributes: dict[str, Any] = {"mode": mode.name}
     if mode.name == "nearest":
         attributes["coordinate_transformation_mode"] = "half_pixel" if mode.exact else "asymmetric"
@@ -293,7 +295,7 @@ def _in_a_row(op: Builder, factors: Sequence[Any]) -> Value:
     return op.Concat(*(op.reshape(op.cast(row, ir.DataType.FLOAT), [1]) for row in rows), axis=0)
 
 
-def _exact_factor(axis: _Axis) -> Any:
+def _exact_factor(axis: Axis) -> Any:
     """The factor by which Resize comes to the size wanted, a number or a value; None where only the size says it."""
     if axis.scale is not None:
         return axis.scale
@@ -305,7 +307,7 @@ def _exact_factor(axis: _Axis) -> Any:
     return float(scale) if _reaches(axis, scale) else None
 
 
-def _shaped(op: Builder, result: Value, axes: Sequence[_Axis]) -> Value:
+def _shaped(op: Builder, result: Value, axes: Sequence[Axis]) -> Value:
     """The result, with the sizes by their formulas."""
     sizes = (*dims(result)[:2], *(axis.wanted for axis in axes))
     if dims(result) != sizes:
@@ -316,7 +318,7 @@ def _shaped(op: Builder, result: Value, axes: Sequence[_Axis]) -> Value:
 # Samples by their places.
 
 
-def _nearest_places(axis: _Axis, exact: bool) -> np.ndarray:
+def _nearest_places(axis: Axis, exact: bool) -> np.ndarray:
     """Which element torch takes for each of the output, computed in float32 as torch does."""
     size, wanted = int(axis.size), int(axis.wanted)  # type: ignore[arg-type]  # asked of static axes alone
     spots = np.arange(wanted)
@@ -329,7 +331,7 @@ def _nearest_places(axis: _Axis, exact: bool) -> np.ndarray:
     return np.minimum(np.floor(moved).astype(np.int64), size - 1)
 
 
-def _agrees(axis: _Axis, exact: bool) -> bool:
+def _agrees(axis: Axis, exact: bool) -> bool:
     """Whether Resize takes the same elements: it divides by the scale, where torch multiplies by 1/scale."""
     factor = _exact_factor(axis)
     if not _keeps_length(axis):
@@ -342,7 +344,7 @@ def _agrees(axis: _Axis, exact: bool) -> bool:
     return np.array_equal(np.clip(places, 0, size - 1).astype(np.int64), _nearest_places(axis, exact))
 
 
-def _gathered(op: Builder, x: Value, axes: Sequence[_Axis], exact: bool) -> Value:
+def _gathered(op: Builder, x: Value, axes: Sequence[Axis], exact: bool) -> Value:
     for i, axis in enumerate(axes):
         if axis.stays:
             continue
@@ -354,7 +356,7 @@ def _gathered(op: Builder, x: Value, axes: Sequence[_Axis], exact: bool) -> Valu
     return x
 
 
-def _symbolic_places(op: Builder, axis: _Axis, exact: bool) -> Value:
+def _symbolic_places(op: Builder, axis: Axis, exact: bool) -> Value:
     spots = op.cast(scaled_range(op, axis.wanted, 1), ir.DataType.FLOAT)
     if exact:
         spots = op.Add(spots, 0.5)
@@ -369,16 +371,16 @@ def _symbolic_places(op: Builder, axis: _Axis, exact: bool) -> Value:
 # Samples by constant weights.
 
 
-def _weighted(op: Builder, x: Value, mode: _Mode, axes: Sequence[_Axis], align_corners: bool) -> Value:
+def _weighted(op: Builder, x: Value, mode: Mode, axes: Sequence[Axis], align_corners: bool) -> Value:
     for i, axis in enumerate(axes):
         if not axis.stays:
-            table = _filter_weights(mode, axis, align_corners)
+            table = filter_weights(mode, axis, align_corners)
             x = weighted_sums(op, x, 2 + i, op.constant(table, x.dtype))
     return x
 
 
-def _filter_weights(mode: _Mode, axis: _Axis, align_corners: bool) -> np.ndarray:
-    """What each element counts in each of the output: [S', S]."""
+def filter_weights(mode: Mode, axis: Axis, align_corners: bool) -> np.ndarray:
+    """What each element of a static axis counts in each of the output: [S', S]."""
     size, wanted = int(axis.size), int(axis.wanted)  # type: ignore[arg-type]  # asked of static axes alone
     step = axis.step(align_corners)
     table = np.zeros((wanted, size))

@@ -214,7 +214,7 @@ def as_strided(
     return recorder.call(func, (root, size, stride, storage_offset), {})
 
 
-_IN_PLACE_VIEWS = {
+IN_PLACE_VIEWS = {
     aten.unsqueeze_.default: aten.unsqueeze.default,
     aten.squeeze_.default: aten.squeeze.default,
     aten.squeeze_.dim: aten.squeeze.dim,
@@ -227,15 +227,15 @@ _IN_PLACE_VIEWS = {
 }
 
 
-@handles(*_IN_PLACE_VIEWS)
+@handles(*IN_PLACE_VIEWS)
 def change_shape(recorder: Recorder, func: Any, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
     """A view that takes the place of the tensor itself."""
     if not isinstance(tensor, RecordedTensor):
         raise CaptureError(
             f"{func}: changes the shape of a tensor of the model's state",
-            hint=f"use {_IN_PLACE_VIEWS[func]} and keep its result",
+            hint=f"use {IN_PLACE_VIEWS[func]} and keep its result",
         )
-    return recorder.become(tensor, recorder.call(_IN_PLACE_VIEWS[func], (tensor, *args), kwargs))
+    return recorder.become(tensor, recorder.call(IN_PLACE_VIEWS[func], (tensor, *args), kwargs))
 
 
 @handles(aten.resize_.default, aten.resize_as_.default)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,6 +62,7 @@ __all__ = [
     "parse_schema",
     "replace_tensor",
     "reset_dynamo",
+    "reshape_in_place",
     "same_storage",
     "schema_of",
     "script_calls",
@@ -116,6 +117,12 @@ def replace_tensor(tensor: torch.Tensor, other: torch.Tensor) -> None:
     """Make the Python object `tensor` the tensor that `other` is."""
     torch._C._swap_tensor_impl(tensor, other)
     tensor.__dict__, other.__dict__ = other.__dict__, tensor.__dict__
+
+
+def reshape_in_place(tensor: torch.Tensor, like: torch.Tensor) -> None:
+    """Give a tensor without memory the sizes and strides of another, and leave what autograd knows of it."""
+    with torch._C._DisableTorchDispatch(), torch.no_grad():
+        tensor.as_strided_(like.shape, like.stride())
 
 
 def same_storage(first: torch.Tensor, second: torch.Tensor) -> bool:
@@ -202,10 +209,11 @@ def above_autograd() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def below_autograd() -> Iterator[None]:
+def below_autograd(formulas: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
     """Let autograd see the calls first and dispatch modes what it makes of them, backward passes too.
 
-    Attention and recurrent layers come in their formulas: what fuses them here is no part of a model.
+    Attention and recurrent layers come in their formulas: what fuses them here is no part of a model.  `formulas`
+    are called in the place of the overloads of these names.
     """
     math = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
     mkldnn = torch._C._get_mkldnn_enabled()
@@ -217,17 +225,12 @@ def below_autograd() -> Iterator[None]:
             math,
             torch.library._scoped_library("aten", "IMPL") as aten,
         ):
-            for key in ("AutogradCPU", "AutogradCUDA"):
-                aten.impl("unsafe_chunk", _unsafe_chunk, key)
+            for name, function in formulas.items():
+                for key in ("AutogradCPU", "AutogradCUDA"):
+                    aten.impl(name, function, key)
             yield
     finally:
         torch._C._set_mkldnn_enabled(mkldnn)
-
-
-def _unsafe_chunk(tensor: torch.Tensor, chunks: int, dim: int = 0) -> Any:
-    """What recurrent cells take their gates apart by; torch's own wants all sizes of the tensor as numbers."""
-    size = -(-tensor.shape[dim] // chunks)
-    return torch.ops.aten.unsafe_split.Tensor(tensor, size, dim)
 
 
 def forward_sequence() -> int:

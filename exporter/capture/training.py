@@ -14,15 +14,16 @@ from torch import fx
 
 from exporter.capture import own_overloads
 from exporter.capture.branches import explored
+from exporter.capture.formulas import FORMULAS
 from exporter.capture.graph import CapturedGraph, Source
-from exporter.capture.handlers import HANDLERS
+from exporter.capture.handlers import HANDLERS, IN_PLACE_VIEWS
 from exporter.capture.known import ValueNeeded
 from exporter.capture.parts import take_apart
 from exporter.capture.randomness import SEEDED
 from exporter.capture.record import finished, recording, state_names
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor, Spec
-from exporter.capture.torch_internals import backward_sequence, below_autograd, forward_sequence
+from exporter.capture.torch_internals import backward_sequence, below_autograd, forward_sequence, reshape_in_place
 from exporter.signature import Signature
 
 aten = torch.ops.aten
@@ -122,7 +123,7 @@ def _recorded(
     buffers = {name for name, _ in model.named_buffers()}
     recorder = TrainingRecorder(state_names(model), {*trained, *buffers})
     recorder.answers = answers
-    with below_autograd(), recording(recorder, model, signature, _call) as (args, kwargs):
+    with below_autograd(FORMULAS), recording(recorder, model, signature, _call) as (args, kwargs):
         results = step(recorder, function(*args, **kwargs))
         captured = finished(recorder, model, list(results.values()))
     opened = {*trained, *captured.mutations}
@@ -158,4 +159,16 @@ def unsafe_split(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> An
     return take_apart(recorder, aten.split_copy.Tensor, *args, **kwargs)
 
 
-_BELOW_AUTOGRAD = {aten.native_batch_norm.default: native_batch_norm, aten.unsafe_split.Tensor: unsafe_split}
+def change_shape(recorder: Recorder, func: Any, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """A view that takes the place of the tensor itself, which autograd knows and so must stay the same object."""
+    given = recorder.tensor(tensor)
+    view = recorder.tensor(recorder.call(IN_PLACE_VIEWS[func], (given, *args), kwargs))
+    reshape_in_place(given, view)
+    vars(given).update(vars(view))
+    return given
+
+
+_BELOW_AUTOGRAD = dict.fromkeys(IN_PLACE_VIEWS, change_shape) | {
+    aten.native_batch_norm.default: native_batch_norm,
+    aten.unsafe_split.Tensor: unsafe_split,
+}

@@ -18,6 +18,8 @@ shapes before and after say everything.
 11. One index along an axis of a Transpose that keeps the order of the others: one of its input.
 12. One index along an axis that a Reshape has split off another, as in packed queries, keys and
     values: a piece of a Split. The other pieces are the same Split, which common subexpressions merge.
+13. A matrix with its last two dims exchanged, times a vector, is the vector times the matrix. onnxruntime
+    (1.31 at least) fuses the former into a product that is wrong.
 
 A chain is only replaced where nothing else needs its first node, or where no node remains of it.
 """
@@ -91,6 +93,17 @@ def _transposed_ones(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
     if target is None:
         return None
     return _reshaped(rewriter, node, node.inputs[0], target)  # 2
+
+
+def _vector_product(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
+    matrix, vector = node.inputs
+    inner, shape = made_by(matrix, "Transpose"), dims(vector)
+    perm = None if inner is None else _perm(inner)
+    if inner is None or perm is None or shape is None or len(shape) != 1:
+        return None
+    if perm != (*range(len(perm) - 2), len(perm) - 1, len(perm) - 2):
+        return None
+    return rewriter.emit(node, "MatMul", [vector, inner.inputs[0]])  # 13
 
 
 # Views
@@ -387,6 +400,7 @@ _ELEMENTWISE = (
 
 RULES: Rules = {
     "Transpose": (_transposes, _transposed_ones),
+    "MatMul": (_vector_product,),
     "Reshape": (_known_reshape, _views, _split_views),
     "Flatten": (_views, _split_views),
     "Squeeze": (_views, _split_views),

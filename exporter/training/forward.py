@@ -64,7 +64,7 @@ class Forward:
             return _number(loss, "loss")
         if isinstance(result, torch.Tensor):
             return _number(result, "loss: the model's result")
-        found = result.get("loss") if isinstance(result, Mapping) else vars(result).get("loss")
+        found = result.get("loss") if isinstance(result, Mapping) else getattr(result, "loss", None)
         if found is None:
             raise LossError(
                 "loss: must be given, for the model returns none",
