@@ -18,12 +18,13 @@ _ZEROS, _BORDER, _REFLECTION = range(3)
 _NONE, _MEAN, _SUM = range(3)
 
 Tensor = torch.Tensor
+aten = torch.ops.aten
 
 
 def unsafe_chunk(tensor: Tensor, chunks: int, dim: int = 0) -> Any:
     """What recurrent cells take their gates apart by; torch's own wants all sizes of the tensor as numbers."""
     size = -(-tensor.shape[dim] // chunks)
-    return torch.ops.aten.unsafe_split.Tensor(tensor, size, dim)
+    return aten.unsafe_split.Tensor(tensor, size, dim)
 
 
 def stft(
@@ -59,13 +60,13 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 
 def linalg_slogdet(A: Tensor) -> tuple[Tensor, Tensor]:
     """[*B, N, N] -> [*B] twice; the gradient of the logarithm is the inverse, transposed."""
-    sign, size, *_ = torch._linalg_slogdet(A.detach())
+    sign, size, *_ = aten._linalg_slogdet(A.detach())
     return sign, size + _in_the_direction(A, torch.linalg.inv(A.detach()).mT)
 
 
 def linalg_det(A: Tensor) -> Tensor:
     """[*B, N, N] -> [*B]; the gradient is the determinant times the inverse, transposed."""
-    result = torch._linalg_det(A.detach())[0]
+    result = aten._linalg_det(A.detach())[0]
     return result + _in_the_direction(A, result[..., None, None] * torch.linalg.inv(A.detach()).mT)
 
 
@@ -228,5 +229,5 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "embedding_bag": embedding_bag,
     "embedding_bag.padding_idx": embedding_bag,
     "grid_sampler": grid_sampler,
-    **{f"{name}.vec": _interpolation(getattr(torch.ops.aten, name).default) for name in _INTERPOLATIONS},
+    **{f"{name}.vec": _interpolation(getattr(aten, name).default) for name in _INTERPOLATIONS},
 }
