@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import fx
 
 from exporter.capture.torch_internals import SUPPORTED_NODES
 
@@ -135,8 +136,8 @@ def _is_container_object(value: Any) -> bool:
 
 
 def _holds_tensor(value: Any) -> bool:
-    """Whether a structure has a tensor somewhere."""
-    if isinstance(value, torch.Tensor):
+    """Whether a structure has a tensor somewhere, or what a tracer puts in its place."""
+    if isinstance(value, (torch.Tensor, fx.Proxy)):
         return True
     children = _open(value) if isinstance(value, (list, tuple, Mapping)) or _is_container_object(value) else None
     return children is not None and any(_holds_tensor(child) for _, child in children[0])

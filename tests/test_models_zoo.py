@@ -48,3 +48,9 @@ def test_large(name: str, dynamic: bool) -> None:
 def test_every_way_of_capture(name: str, capture: str) -> None:
     case = zoo.CASES[name]
     export(case.build(), case.inputs(), capture=capture).validate().check()
+
+
+def test_a_symbolic_trace_returns_the_cache() -> None:
+    case = zoo.CASES["gpt2_small_cache"]
+    program = export(case.build(), case.inputs(), dynamic_shapes=case.dynamic_shapes, capture="symbolic_trace")
+    program.validate().check()
