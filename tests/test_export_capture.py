@@ -134,6 +134,21 @@ def test_metadata_tells_the_origin_of_a_node() -> None:
         told("all")
 
 
+def test_what_a_library_does_for_exporters_alone_may_fail() -> None:
+    """As Informer's masks do, which transformers leaves out except where it is exported."""
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        mask = x.new_ones(x.shape) if torch.compiler.is_exporting() else None
+        x = x[:, ::2]
+        if mask is not None and mask.shape[1] != x.shape[1]:
+            raise ValueError(f"the mask must be of size {x.shape}, got {mask.shape}")
+        return x * 2 if torch.compiler.is_compiling() else x
+
+    program = export(forward, (torch.randn(2, 5),), dynamic_shapes={"x": {0: "batch"}})
+    assert program.report.capture == "record"
+    assert [node.op_type for node in program.model.graph] == ["Slice", "Mul"]
+
+
 class Regions(nn.Module):
     """Autocast, no_grad, inference_mode, vmap and constants in forward."""
 

@@ -33,17 +33,24 @@ _LONGEST, _DEEPEST = 1000, 4  # structures in variables that are looked into
 
 
 @dataclass
-class Rolling:
-    """Whether loops may be rolled, and whether one was: what cannot be recorded so is recorded again without."""
+class Manner:
+    """How a model's code is run; what cannot be recorded in one way is recorded again in another.
 
-    allowed: bool
-    used: bool = False
+    Attributes:
+        rolls: whether Python's loops may become loops of the graph.
+        exporting: whether `torch.compiler.is_exporting()` is true, and not `is_compiling()` alone.
+        rolled: whether a loop became one.
+    """
+
+    rolls: bool = False
+    exporting: bool = True
+    rolled: bool = False
 
 
-def rolled_loop(recorder: Recorder, rolling: Rolling, frame: types.FrameType, bounds: Sequence[Any]) -> Loop | None:
+def rolled_loop(recorder: Recorder, manner: Manner, frame: types.FrameType, bounds: Sequence[Any]) -> Loop | None:
     """What `for i in range(*bounds)` in a frame goes through, where it may be one loop of the graph; else None."""
-    loop = _loop(recorder, frame, bounds) if rolling.allowed else None
-    rolling.used |= loop is not None
+    loop = _loop(recorder, frame, bounds) if manner.rolls else None
+    manner.rolled |= loop is not None
     return loop
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from exporter.capture.branches import explored
+from exporter.capture.branches import explored, is_raised_by_user
 from exporter.capture.custom_functions import Keeps, whole_functions
 from exporter.capture.folding import seeds
 from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.known import ValueNeeded
 from exporter.capture.libraries import replaced_functions
-from exporter.capture.loops import Rolling, check_closed, rolled_loop
+from exporter.capture.loops import Manner, check_closed, rolled_loop
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import SAMPLES, Recorder
 from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
@@ -55,29 +55,32 @@ def record(
     Returns:
         The graph.  `outputs` follow the flattened result; `signature.result` is told its structure.
     """
-    rolling = Rolling(allowed=signature.is_dynamic)
+    manner, problem = Manner(rolls=signature.is_dynamic), None
     while True:
         try:
-            return explored(lambda answers: _recorded(function, model, signature, answers, keeps, rolling))
+            return explored(lambda answers: _recorded(function, model, signature, answers, keeps, manner))
         except ValueNeeded as question:
             signature.fixed_values |= question.inputs
-        except Exception:
-            if not rolling.used:
-                raise
-            rolling = Rolling(allowed=False)
+        except Exception as error:
+            if manner.rolled:
+                manner = Manner(exporting=manner.exporting)
+            elif manner.exporting and is_raised_by_user(error):  # what libraries do for exporters may be what fails
+                manner, problem = Manner(rolls=signature.is_dynamic, exporting=False), error
+            else:
+                raise problem or error from None
 
 
 def _recorded(
     function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool],
-    keeps: Keeps, rolling: Rolling,
+    keeps: Keeps, manner: Manner,
 ) -> CapturedGraph:  # fmt: skip
     recorder = Recorder(state_names(model), HANDLERS)
     recorder.answers = answers
     functions = custom_function_calls(whole_functions(recorder, keeps))
-    whole = recording(recorder, model, signature, recorder.call, rolling)
+    whole = recording(recorder, model, signature, recorder.call, manner)
     with functions, above_autograd(), whole as (args, kwargs):
         result = function(*args, **kwargs)
-        if rolling.used:
+        if manner.rolled:
             check_closed(recorder)
         captured = finished(recorder, model, signature.flatten_result(result))
         captured.forks, captured.result_names = recorder.forks, signature.output_names
@@ -90,14 +93,15 @@ def recording(
     model: torch.nn.Module | None,
     signature: Signature,
     call: Callable[..., Any],
-    rolling: Rolling | None = None,
+    manner: Manner | None = None,
 ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
     """Record what runs in the block; gives the arguments to call the function with.
 
     `call` takes overload, args and kwargs of calls with a size where torch's own binding wants a number;
-    `rolling` says whether Python loops may become loops of the graph.
+    `manner` says how the model's code is run.
     """
     modules = {} if model is None else {id(module): name for name, module in model.named_modules()}
+    manner = manner or Manner()
     recorder.named = signature.named_samples()
     around = _scoped(recorder, modules)
     if (spans := current().spans) is not None:
@@ -105,7 +109,7 @@ def recording(
         around = spans.modules(modules, around)
     with ExitStack() as stack:
         stack.enter_context(untouched(model))
-        stack.enter_context(compiling())
+        stack.enter_context(compiling(exporting=manner.exporting))
         stack.enter_context(subscripts(partial(getitem, recorder), partial(setitem, recorder)))
         stack.enter_context(integer_bindings(call))
         stack.enter_context(module_calls(around))
@@ -114,7 +118,7 @@ def recording(
         stack.enter_context(tensors_of_parts(RecordedTensor))
         stack.enter_context(tensors_as_sizes(RecordedTensor))
         stack.enter_context(extremes())
-        stack.enter_context(ranges(partial(rolled_loop, recorder, rolling or Rolling(allowed=False))))
+        stack.enter_context(ranges(partial(rolled_loop, recorder, manner)))
         stack.enter_context(open_numbers(recorder))
         stack.enter_context(script_calls(Script(recorder).call))
         stack.enter_context(replaced_functions())
