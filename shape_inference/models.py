@@ -23,9 +23,6 @@ __all__ = ["infer"]
 
 Types = tuple[Type | None, ...]
 
-# Attributes of these types are equal where their values are; those of tensors and graphs are objects of their own.
-_PLAIN = frozenset({"FLOAT", "INT", "STRING", "FLOATS", "INTS", "STRINGS"})
-
 # What a rule may raise on a node that no runtime would accept.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -89,8 +86,7 @@ class _Plan:
         self.rule = rule
         self.version = version
         self.signature = signature
-        kinds = () if signature is None else signature.kinds.values()
-        self.repeats = signature is not None and all(ir.AttributeType(kind).name in _PLAIN for kind in kinds)
+        self.repeats = signature is not None and signature.is_plain
         self.known: dict[object, Types] = {}
 
 

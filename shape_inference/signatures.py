@@ -16,6 +16,9 @@ from shape_inference.types import TensorType, Type
 __all__ = ["Signature", "signature_of"]
 
 
+_PLAIN = frozenset({"FLOAT", "INT", "STRING", "FLOATS", "INTS", "STRINGS"})
+
+
 class Signature:
     """What a schema demands of a node.
 
@@ -26,9 +29,10 @@ class Signature:
         outputs: How many outputs there may be.
         kinds: The type of each attribute that the op has, by name.
         required: The attributes that must be given.
+        is_plain: Whether attributes are equal where their values are; tensors and graphs are objects of their own.
     """
 
-    __slots__ = ("kinds", "least", "most", "outputs", "places", "required")
+    __slots__ = ("is_plain", "kinds", "least", "most", "outputs", "places", "required")
 
     def __init__(self, schema: onnx.defs.OpSchema) -> None:
         single = onnx.defs.OpSchema.FormalParameterOption.Single
@@ -37,6 +41,7 @@ class Signature:
         self.most = schema.max_input
         self.outputs = schema.max_output
         self.kinds = {name: _kind(attribute) for name, attribute in schema.attributes.items()}
+        self.is_plain = all(ir.AttributeType(kind).name in _PLAIN for kind in self.kinds.values())
         self.required = tuple([name for name, attribute in schema.attributes.items() if attribute.required])
 
     def check(self, node: ir.Node, inputs: list[Type | None], attributes: Mapping[str, Any], outputs: int) -> None:
