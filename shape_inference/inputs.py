@@ -21,7 +21,7 @@ Given = Mapping[str, Any]
 # Operators whose outputs are as large as their data say.
 _DATA_DEPENDENT = frozenset(
     {
-        *("Compress", "ImageDecoder", "NonMaxSuppression", "NonZero", "RemovePadding"),
+        *("Compress", "DynamicTimeWarping", "ImageDecoder", "NonMaxSuppression", "NonZero", "RemovePadding"),
         *("StringNormalizer", "StringSplit", "Tokenizer", "Unique"),
     }
 )

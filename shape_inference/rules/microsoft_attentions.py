@@ -251,3 +251,20 @@ def gemma_rotary_embedding(call: Call) -> Types:
     """Rotate query and key: emb, q [B, H, L, E], …, k [B, G, L, E] -> as q and as k."""
     q, k = call.tensor(1), call.tensor(3)
     return TensorType(q.dtype, q.shape), TensorType(k.dtype, k.shape)
+
+
+@infers("PagedAttention", domain=_MS)
+def paged_attention(call: Call) -> Types:
+    """Attend over a cache in blocks: [T, W] -> [T, H*F], and the caches as they are.
+
+    W is H*E for a query alone, (H + 2*K)*E for one packed with its K keys and values.
+    """
+    q, heads = call.tensor(0), call.required("num_heads")
+    caches = [call.optional(3), call.optional(4)]
+    if q.shape is None:
+        return TensorType(q.dtype, call.unknown_shape(2, "attention")), *caches
+    width = q.shape[1]
+    if not call.has(1):
+        width = width // (heads + 2 * call.required("kv_num_heads")) * heads
+    narrower = call.attribute("v_head_size", 0)
+    return TensorType(q.dtype, (q.shape[0], narrower * heads if narrower > 0 else width)), *caches

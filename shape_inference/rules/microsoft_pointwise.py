@@ -22,6 +22,7 @@ SAME = (
     *("QLinearLeakyRelu", "QLinearSigmoid", "QLinearSoftmax", "QMoE", "QOrderedAttention"),
     *("QOrderedGelu", "QOrderedLayerNormalization", "QuickGelu", "RotaryEmbedding", "ScaledSiLU"),
     *("SampleOp", "Trilu", "LongformerAttention", "QOrderedLongformerAttention"),
+    *("BranchwiseRMSNorm", "EngramGate"),
 )
 
 

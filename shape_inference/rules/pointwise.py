@@ -26,6 +26,8 @@ UNARY = (
     *("BitwiseNot", "Celu", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Mish"),
     *("Selu", "Shrink", "Softplus", "Softsign", "Swish", "ThresholdedRelu"),
     *("MeanVarianceNormalization", "LRN"),
+    # Experimental once, and never of a schema of onnx; onnxruntime still takes them.
+    *("Affine", "ImageScaler", "ParametricSoftplus", "Scale", "ScaledTanh"),
 )
 
 
