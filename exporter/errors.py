@@ -69,7 +69,13 @@ class CaptureError(ExportError):
 
 
 class DataDependentError(CaptureError):
-    """The model's Python code decides by the values of a tensor."""
+    """The model's Python code decides by the values of a tensor.
+
+    Attributes:
+        inputs: the inputs whose values decide it, where these are all masks, kinds or sizes.
+    """
+
+    inputs: frozenset[str] = frozenset()
 
 
 class DynamicShapeError(CaptureError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from exporter import ExportError, Program, export
+from exporter.capture.fixing import FixedValuesWarning
 
 
 class _Module(nn.Module):
@@ -126,6 +128,33 @@ def test_an_input_that_holds_sizes_is_fixed_and_said() -> None:
     assert [str(c) for c in program.report.decisions] == [
         "inputs_1 == [[2, 3]] (fixed at sizes that the model's code reads from this input)"
     ]
+
+
+def _by_runs(ids: Tensor, kinds: Tensor, mask: Tensor) -> Tensor:
+    """As Qwen2-VL does: what the kinds of tokens are, run by run, behind a mask."""
+    places, start = [], 0
+    for row, kept in zip(kinds, mask.bool(), strict=True):
+        for kind, run in itertools.groupby(row[kept].tolist()):
+            length = len(list(run))
+            places.append(torch.arange(length) + start if kind == 0 else torch.full((length,), start))
+            start += length if kind == 0 else 1
+    result = torch.zeros_like(ids)
+    result[mask.bool()] = torch.cat(places)
+    return result + ids
+
+
+def test_masks_and_kinds_by_which_code_decides_are_fixed_and_said() -> None:
+    ids, kinds, mask = torch.tensor([[9, 8, 7, 6, 5]]), torch.tensor([[0, 0, 1, 1, 0]]), torch.tensor([[0, 1, 1, 1, 1]])
+    with pytest.warns(FixedValuesWarning, match="inputs_2: is fixed at the example's values, by which .* _by_runs"):
+        program = _exported(_by_runs, ids, kinds, mask)
+    assert [str(c).partition(" (")[0] for c in program.report.decisions] == [
+        "inputs_1 == [[0, 0, 1, 1, 0]]", "inputs_2 == [[0, 1, 1, 1, 1]]"
+    ]  # fmt: skip
+
+
+def test_ids_are_never_fixed() -> None:
+    with pytest.raises(ExportError, match="depends on a tensor's values"):
+        export(_Module(lambda ids: _by_runs(ids, ids, ids > 0)), torch.arange(90)[None] + 5)
 
 
 def test_torch_is_left_as_it_was() -> None:

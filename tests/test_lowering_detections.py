@@ -13,7 +13,8 @@ from torchvision_without_binary import import_torchvision
 from exporter.errors import ExportError
 from tests.lowering import Case, cases, check
 
-ops = import_torchvision().ops
+torchvision = import_torchvision()
+ops, detection = torchvision.ops, torchvision.models.detection
 
 
 def _boxes(count: int = 20) -> torch.Tensor:
@@ -71,6 +72,12 @@ CASES = [
          dynamic=False),
     Case("best_of_many", lambda boxes, scores: _best(scores[ops.nms(boxes, scores, 0.1)], 3), _detection,
          dynamic=False),
+    Case("masks_in_image", lambda m, b: detection.transform.paste_masks_in_image(m, b - 3, (20, 24)),
+         lambda: [torch.rand(5, 1, 7, 7), _boxes(5)], fixed=(1, 2, 3)),
+    Case("no_masks_in_image", lambda m, b: detection.transform.paste_masks_in_image(m[b[:, 0] > 99], b[b[:, 0] > 99], (9, 9)),
+         lambda: [torch.rand(5, 1, 7, 7), _boxes(5)], dynamic=False),
+    Case("keypoints_of_heatmaps", lambda m, b: detection.roi_heads.heatmaps_to_keypoints(m, b),
+         lambda: [torch.randn(5, 4, 7, 7), _boxes(5)], fixed=(1, 2, 3)),
     Case("roi_align", _roi(ops.roi_align, output_size=(3, 4), spatial_scale=0.8, sampling_ratio=2, aligned=True),
          _image(), ops="Slice Gather Cast RoiAlign", fixed=(0, 1)),
     Case("roi_align_adaptive", _roi(ops.roi_align, output_size=3), _image(), fixed=(0, 1)),

@@ -50,6 +50,7 @@ DISTRIBUTIONS: dict[str, tuple[Callable[..., Any], float, float]] = {
     "rand_double": (lambda x: torch.rand(x.shape[0], 200, dtype=torch.float64), 0.5, 12**-0.5),
     "rand_half": (lambda x: torch.rand(x.shape[0], 200, dtype=torch.float16), 0.5, 12**-0.5),
     "randn": (lambda x: torch.randn(x.shape[0], 200), 0, 1),
+    "randn_without_generator": (lambda x: torch.randn((x.shape[0], 200), generator=None), 0, 1),
     "rand_like": (torch.rand_like, 0.5, 12**-0.5),
     "randn_like": (torch.randn_like, 0, 1),
     "randn_like_double": (lambda x: torch.randn_like(x, dtype=torch.float64), 0, 1),

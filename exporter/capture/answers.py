@@ -20,7 +20,7 @@ from exporter.capture.folding import FOLD_LIMIT
 from exporter.capture.frames import Frames
 from exporter.capture.graph import Decision, Fork, Source, live_nodes
 from exporter.capture.inert import is_inert
-from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
+from exporter.capture.known import ValueNeeded, deciding_inputs, inputs_with_sizes, known_values
 from exporter.capture.numbering import Numbering
 from exporter.capture.sizes import Number, SizeNode
 from exporter.capture.tensors import RecordedTensor
@@ -114,7 +114,7 @@ class Answers(Frames):
 
     def _answer(self, node: SizeNode) -> bool:
         """The answer to a decision by values: one that was given, the same each time that the same is asked."""
-        error = self.data_dependent("a condition on a size that depends on values")
+        error = self.data_dependent("a condition on a size that depends on values", node)
         if self.answers is None:
             raise error
         question = self.numbering.of_size(node)
@@ -131,7 +131,7 @@ class Answers(Frames):
         """The example's value; noted."""
         if node.data:
             self._need_values(node)
-            raise self.data_dependent("a number needed from a size that depends on values")
+            raise self.data_dependent("a number needed from a size that depends on values", node)
         if not self._quiet:
             is_known = len(set(node.values)) == 1
             asked = node.compared(operator.eq, int(node.values[0])) if is_known and node.is_int() else node
@@ -208,13 +208,16 @@ class Answers(Frames):
         extents = [self._extent(tensor, place) for place in range(-axis, len(column[0].shape))]
         return functools.reduce(lambda a, b: self.record(operator.mul, (a, b), {}), extents)
 
-    def data_dependent(self, what: str) -> DataDependentError:
-        """The error for Python code that needs a value which only a run could tell."""
-        return DataDependentError(
+    def data_dependent(self, what: str, size: SizeNode | None = None) -> DataDependentError:
+        """The error for Python code that needs a value which only a run could tell; `size` computes it."""
+        error = DataDependentError(
             f"{what}: the graph cannot hold a Python decision that depends on a tensor's values",
             hint="use torch.where for values, torch.cond for a branch, torch.while_loop for a loop",
             source=str(self.source() or ""),
         )
+        if size is not None:
+            error.inputs = deciding_inputs(self, size)
+        return error
 
     def scalar(self, tensor: RecordedTensor) -> Any:
         """`tensor.item()`: the number where it is known, else a symbolic one."""

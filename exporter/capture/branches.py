@@ -55,6 +55,7 @@ def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequenc
         try:
             outcomes.append(explored(record, [*answers, answer]))
         except DataDependentError as problem:
+            error.inputs = error.inputs or problem.inputs
             raise error from problem  # a later one that is one too many
         except Exception as problem:
             if not is_raised_by_user(problem):

@@ -217,6 +217,28 @@ def masked_index_outcomes(recorder: Recorder, func: Any, args: Sequence[Any]) ->
     return outcomes
 
 
+def with_places(recorder: Recorder, func: Any, args: Sequence[Any]) -> Sequence[Any]:
+    """`x[mask]` and `x[mask] = y` with each mask that is known as the places where it is true."""
+    if func not in _INDEXED or not any(map(_is_known_mask, args[1])):
+        return args
+    indices: list[Any] = []
+    for index in args[1]:
+        places = index.constant.nonzero(as_tuple=True) if _is_known_mask(index) else None
+        indices += [index] if places is None else map(recorder.fresh_constant, places)
+    return [args[0], indices, *args[2:]]
+
+
+_INDEXED = {
+    aten.index.Tensor, aten._unsafe_index.Tensor, aten.index_put.default, aten._unsafe_index_put.default,
+    aten.index_put_.default,
+}  # fmt: skip
+
+
+def _is_known_mask(index: Any) -> bool:
+    is_mask = type(index) is RecordedTensor and index.dtype in (torch.bool, torch.uint8)
+    return is_mask and index.constant is not None and index.ndim > 0
+
+
 def has_mask(func: Any, args: Sequence[Any]) -> bool:
     """Whether this is an indexing call with a mask among its indices."""
     return func in (aten.index.Tensor, aten._unsafe_index.Tensor) and any(map(_is_mask, args[1]))

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx
 
 from exporter.capture.graph import Decision
 from exporter.capture.sizes import SizeNode
 from shape_inference import Dim, Size, at_least, larger, same, smaller, symbol
 
+_MANY = 16  # values of an input that are written out
 _NEGATED = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _SYMBOLS: dict[Any, str] = {
     operator.eq: "==", operator.ne: "!=", operator.lt: "<",
@@ -97,13 +99,17 @@ def size_constraints(fixed: Mapping[str, tuple[int, str]]) -> list[Constraint]:
 
 
 def value_constraints(examples: Mapping[str, Any]) -> list[Constraint]:
-    """That inputs which hold sizes must hold those of the example.
+    """That inputs by whose values the code decides must hold those of the example.
 
     Args:
         examples: name of such an input -> the example's tensor.
     """
     source = "sizes that the model's code reads from this input"
-    return [Constraint(f"{name} == {tensor.tolist()}", source, fixed=True) for name, tensor in examples.items()]
+    return [Constraint(f"{name} == {_in_words(tensor)}", source, fixed=True) for name, tensor in examples.items()]
+
+
+def _in_words(tensor: torch.Tensor) -> str:
+    return str(tensor.tolist()) if tensor.numel() <= _MANY else "the example's values"
 
 
 def _constraint(decision: Decision, namer: _Namer) -> Constraint | None:

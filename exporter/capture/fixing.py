@@ -1,7 +1,8 @@
-"""Dims that a user left to the exporter (`Dim.AUTO`, `Dim.DYNAMIC`) and that the model fixes.
+"""What a model fixes: dims that a user left to the exporter (`Dim.AUTO`, `Dim.DYNAMIC`), values of masks and kinds.
 
 A dim with a name of the user's is never fixed by itself.  One without becomes static where the model works at
-no other size, and the report says so.
+no other size, and the report says so.  An input that tells only how the call is laid out, as an attention mask
+does, holds the example's values where Python code decides by them in a way that a graph cannot.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from exporter.capture.graph import CapturedGraph
 from exporter.errors import CaptureError, DataDependentError
 from exporter.signature import Signature
 
-__all__ = ["FixedDimWarning", "fixing_few", "warn_fixed"]
+__all__ = ["FixedDimWarning", "FixedValuesWarning", "fixing_few", "warn_fixed", "warn_fixed_values"]
 
 Capture = tuple[CapturedGraph, Signature]
 _MANY = 12  # so many dims are tried in groups alone
@@ -21,6 +22,10 @@ _MANY = 12  # so many dims are tried in groups alone
 
 class FixedDimWarning(UserWarning):
     """A dynamic dim without a name became static, because the model works at no other size."""
+
+
+class FixedValuesWarning(UserWarning):
+    """The example's values of an input became part of the model, whose Python code decides by them."""
 
 
 def fixing_few(attempt: Callable[[Collection[str]], Capture], signature: Signature, error: CaptureError) -> Capture:
@@ -63,5 +68,15 @@ def warn_fixed(dims: Iterable[tuple[str, tuple[int, str]]]) -> None:
         warnings.warn(
             f"dynamic dim {name}: is fixed at {size}{where}; the model works at no other size",
             FixedDimWarning,
+            stacklevel=2,
+        )
+
+
+def warn_fixed_values(error: DataDependentError) -> None:
+    """Warn of inputs whose values are fixed, because of what could not be recorded otherwise."""
+    for name in sorted(error.inputs):
+        warnings.warn(
+            f"{name}: is fixed at the example's values, by which the model's Python code decides: {error.source}",
+            FixedValuesWarning,
             stacklevel=2,
         )

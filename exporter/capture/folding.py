@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 
 FOLD_LIMIT = 1024  # elements, of all arguments and of each result
+_INTEGER_LIMIT = 1 << 16  # of integers and truths, by which code may decide
 _DRAWN_LIMIT = 1 << 20  # of what is drawn from a seed that the model sets: drawn at run time, it is something else
 _CREATIONS = {aten.arange.default, aten.arange.start, aten.arange.start_step, aten.zeros.default,
               aten.ones.default, aten.full.default, aten.scalar_tensor.default, aten.linspace.default,
@@ -40,14 +41,14 @@ def folded(
     if tensors:
         if any(tensor.constant is None for tensor in tensors):
             return None
-        if sum(tensor.numel() for tensor in tensors) > FOLD_LIMIT:
+        if sum(tensor.numel() for tensor in tensors) > _limit(tensors):
             return None
     elif func not in _CREATIONS or not _is_small_creation(func, args):
         return None
     result = _computed(func, args, kwargs)
     results = result if isinstance(result, (list, tuple)) else [result]
-    too_large = any(isinstance(item, torch.Tensor) and item.numel() > FOLD_LIMIT for item in results)
-    return None if too_large else result
+    found = [item for item in results if isinstance(item, torch.Tensor)]
+    return None if any(item.numel() > _limit([item]) for item in found) else result
 
 
 def _computed(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -72,6 +73,12 @@ def seeds(recorder: Recorder) -> Iterator[None]:
         yield
     finally:
         torch.manual_seed = original
+
+
+def _limit(tensors: Sequence[torch.Tensor]) -> int:
+    return (
+        FOLD_LIMIT if any(tensor.is_floating_point() or tensor.is_complex() for tensor in tensors) else _INTEGER_LIMIT
+    )
 
 
 def _is_small_creation(func: Any, args: Sequence[Any]) -> bool:

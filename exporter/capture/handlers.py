@@ -252,3 +252,22 @@ def resize(recorder: Recorder, func: Any, tensor: torch.Tensor, size: Any, **kwa
 def set_data(recorder: Recorder, func: Any, tensor: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """`tensor.set_(source)`: it looks at the source's memory from now on."""
     return recorder.become(recorder.tensor(tensor), source)
+
+
+_WITHOUT_GENERATOR = {
+    aten.rand.generator: aten.rand.default,
+    aten.randn.generator: aten.randn.default,
+    aten.randint.generator: aten.randint.default,
+    aten.randint.low_generator: aten.randint.low,
+    aten.randperm.generator: aten.randperm.default,
+}
+
+
+@handles(*_WITHOUT_GENERATOR)
+def drawn(recorder: Recorder, func: Any, *args: Any, generator: Any = None, **kwargs: Any) -> Any:
+    """`torch.randn(size, generator=None)` is `torch.randn(size)`."""
+    if generator is not None:
+        return recorder.call(func, args, {**kwargs, "generator": generator})
+    overload = _WITHOUT_GENERATOR[func]
+    handler = HANDLERS.get(overload)
+    return recorder.call(overload, args, kwargs) if handler is None else handler(recorder, overload, *args, **kwargs)

@@ -9,30 +9,8 @@ from typing import Any
 
 import torch
 
+from exporter.capture.detections import batch_images, batched_nms, keypoints_of_heatmaps, masks_in_image
 from exporter.capture.torch_internals import adaptive_softmax_result
-
-
-def _batched_nms(
-    boxes: torch.Tensor, scores: torch.Tensor, idxs: torch.Tensor, iou_threshold: float
-) -> torch.Tensor:  # fmt: skip
-    """Suppress boxes by better ones of the same class: [N, 4], [N], [N] -> [kept].
-
-    The boxes of each class are moved to a place of their own. torchvision does so too, for few boxes: for
-    many it takes one class after the other, and for none it leaves early.
-    """
-    largest = torch.cat([boxes.reshape(-1), boxes.new_zeros(1)]).max()
-    apart = idxs.to(boxes) * (largest + 1)
-    return torch.ops.torchvision.nms(boxes + apart[:, None], scores, iou_threshold)
-
-
-def _batch_images(transform: Any, images: list[torch.Tensor], size_divisible: int = 32) -> torch.Tensor:
-    """Put images side by side, on black of whole strides: [C, H_i, W_i] each -> [N, C, H, W]."""
-    channels, height, width = transform.max_by_axis([list(image.shape) for image in images])
-    rows, columns = (-(-size // size_divisible) * size_divisible for size in (height, width))
-    batch = images[0].new_full([len(images), channels, rows, columns], 0)
-    for i, image in enumerate(images):
-        batch[i, : image.shape[0], : image.shape[1], : image.shape[2]].copy_(image)
-    return batch
 
 
 def _unchecked(*args: Any) -> None:
@@ -57,8 +35,10 @@ def _adaptive_prediction(module: Any, input: torch.Tensor) -> torch.Tensor:
 
 # Module, and the name in it: of a function, or of a class and its method.
 _REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("torchvision.ops.boxes", "batched_nms"): _batched_nms,
-    ("torchvision.models.detection.transform", "GeneralizedRCNNTransform.batch_images"): _batch_images,
+    ("torchvision.ops.boxes", "batched_nms"): batched_nms,
+    ("torchvision.models.detection.transform", "GeneralizedRCNNTransform.batch_images"): batch_images,
+    ("torchvision.models.detection.transform", "paste_masks_in_image"): masks_in_image,
+    ("torchvision.models.detection.roi_heads", "heatmaps_to_keypoints"): keypoints_of_heatmaps,
     ("torch.nn.modules.adaptive", "AdaptiveLogSoftmaxWithLoss.forward"): _adaptive_softmax,
     ("torch.nn.modules.adaptive", "AdaptiveLogSoftmaxWithLoss.predict"): _adaptive_prediction,
     ("torch.nn.modules.rnn", "RNNBase.check_forward_args"): _unchecked,

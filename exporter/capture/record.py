@@ -11,6 +11,7 @@ import torch
 
 from exporter.capture.branches import explored, is_raised_by_user
 from exporter.capture.custom_functions import Keeps, whole_functions
+from exporter.capture.fixing import warn_fixed_values
 from exporter.capture.folding import seeds
 from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
@@ -35,6 +36,7 @@ from exporter.capture.torch_internals import (
 )
 from exporter.capture.torchscript import Script
 from exporter.eager import untouched
+from exporter.errors import DataDependentError
 from exporter.profile.timeline import current
 from exporter.profile.watching import watch_recorder
 from exporter.signature import Signature
@@ -64,6 +66,9 @@ def record(
         except Exception as error:
             if manner.rolled:
                 manner = Manner(exporting=manner.exporting)
+            elif isinstance(error, DataDependentError) and error.inputs - signature.fixed_values:
+                signature.fixed_values |= error.inputs
+                warn_fixed_values(error)
             elif manner.exporting and is_raised_by_user(error):  # what libraries do for exporters may be what fails
                 manner, problem = Manner(rolls=signature.is_dynamic, exporting=False), error
             else:

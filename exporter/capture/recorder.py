@@ -27,6 +27,7 @@ from exporter.capture.data_dependent import (
     slice_outcomes,
     unbacked_outcomes,
     whole_outcomes,
+    with_places,
 )
 from exporter.capture.folding import folded
 from exporter.capture.graph import Decision, Fork, Source, call_node
@@ -147,6 +148,7 @@ class Recorder(Answers, DispatchMode):
         """Record a call that writes to nothing, and return tensors that stand for its results."""
         tensors: list[RecordedTensor] = []
         sizes: list[SizeNode] = []
+        args = with_places(self, func, args)
         args = [self._lift(argument, tensors, sizes) for argument in args]
         kwargs = {name: self._lift(argument, tensors, sizes) for name, argument in kwargs.items()}
         if (folded := self._fold(func, args, kwargs, tensors, sizes)) is not None:
