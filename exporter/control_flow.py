@@ -163,8 +163,8 @@ def _repeated(
     inputs: list[tuple[str, Type]] = [("place", TensorType(_INT64, ())), ("going", TensorType(_BOOL, ()))]
     inputs += [(f"carried_{i}", kind) for i, kind in enumerate(_types(op, carried))]
     graph = op.subgraph(taken, inputs)
-    count = op.scalar(dims(rows[0])[0])
-    results = op.Loop(count, None, *carried, body=graph, _outputs=len(graph.outputs) - 1)
+    count, going = op.scalar(dims(rows[0])[0]), None if carried else op.constant(True, _BOOL)  # of two inputs at least
+    results = op.Loop(count, going, *carried, body=graph, _outputs=len(graph.outputs) - 1)
     results = list(results) if isinstance(results, tuple) else [results]
     added = zip(results[len(carried) :], graph.outputs[len(carried) + 1 :], strict=True)
     stacked = [op.sized(value, [dims(rows[0])[0], *dims(one)]) for value, one in added]

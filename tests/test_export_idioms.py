@@ -62,6 +62,13 @@ def _cached(size: int) -> int:
     return size + 1
 
 
+def _placed(x: torch.Tensor) -> torch.Tensor:
+    rows, columns = zip(*(x > 0).long()[:, :2].clamp(max=1), strict=True)
+    y = x * 2
+    y[rows, columns] = 7.0
+    return y + y[rows, columns].sum()
+
+
 _X = _x(3, 4)
 
 # Functions that take plain numbers, given sizes.
@@ -138,6 +145,7 @@ WRITES = [
     Case("parts_of_a_complex_tensor", _complex_parts, lambda: [torch.randn(3, 4, dtype=torch.complex64)]),
     Case("diagonal", _written(lambda y: y.fill_diagonal_(9.0)), _X),
     Case("resize", _written(lambda y: y.resize_(2, 2)), _X, dynamic=False),
+    Case("places_in_tuples", _placed, _X, dynamic=False),
     Case("arange_out", lambda x: torch.arange(4, out=torch.empty(4, dtype=torch.int64)) + x, _X, fixed=(1,)),
 ]
 

@@ -64,6 +64,18 @@ def _in_structures(x: torch.Tensor) -> Any:
     return state["h"], state["pair"][0]
 
 
+def _under_one_name(x: torch.Tensor) -> Any:
+    """As MiniMax calls what it gathers and what it makes of that."""
+    if x.ndim == 3:
+        rows: Any = []
+        for i in range(x.shape[1]):
+            row = x[:, i : i + 1]
+            rows.append(row * row.sum())
+    rows = torch.cat(rows, dim=-2)
+    row = rows[:, -1]
+    return rows.transpose(0, 1), row
+
+
 def _in_a_loop(x: torch.Tensor) -> Any:
     h = torch.ones(3)
     for factor in (0.5, 0.25):
@@ -81,7 +93,9 @@ def _loop_in_a_loop(x: torch.Tensor) -> Any:
     return torch.stack(rows, 1)
 
 
-ROLLED: list[Model] = [_appended, _written, _from_the_end, _in_steps, _in_structures, _in_a_loop, _loop_in_a_loop]
+ROLLED: list[Model] = [
+    _appended, _written, _from_the_end, _in_steps, _in_structures, _under_one_name, _in_a_loop, _loop_in_a_loop,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("model", ROLLED, ids=lambda model: model.__name__.strip("_"))

@@ -371,15 +371,21 @@ def _leaves_early(statement: ast.AST, *, in_loop: bool = False) -> bool:
 
 
 def _loaded_after(tree: ast.AST, loop: ast.For) -> list[ast.Name]:
-    """Where variables are used after a loop, or around it where it is in another."""
-    inner = set(ast.walk(loop))
-    around = [node for node in ast.walk(tree) if isinstance(node, (ast.For, ast.While)) and node is not loop]
-    is_nested = any(loop in ast.walk(node) for node in around)
+    """Where variables are used after a loop, as it leaves them, or around it where it is in another."""
+    around = [node for node in ast.walk(tree) if node is not loop and loop in ast.walk(node)]
+    is_nested = any(isinstance(node, (ast.For, ast.While)) for node in around)
+    inner, end = set(ast.walk(loop)), loop.end_lineno or 0
+    anew: dict[str, int] = {}  # the line that gives a variable another value, whatever happened before
+    for statement in itertools.chain.from_iterable(map(ast.iter_child_nodes, around)):
+        if isinstance(statement, ast.Assign) and statement.lineno > end and not is_nested:
+            for target in statement.targets:
+                if isinstance(target, ast.Name):
+                    anew[target.id] = min(statement.end_lineno or 0, anew.get(target.id, statement.end_lineno or 0))
     return [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node not in inner
-        if is_nested or node.lineno > (loop.end_lineno or 0)
+        if is_nested or end < node.lineno <= anew.get(node.id, node.lineno)
     ]
 
 

@@ -19,6 +19,7 @@ aten = torch.ops.aten
 
 def getitem(recorder: Recorder, original: Callable[..., Any], tensor: torch.Tensor, index: Any) -> Any:
     """`tensor[index]`."""
+    index = _joined(index)
     if not _is_symbolic(index):
         return original(tensor, index)
     view, indices = _view(recorder, tensor, index)
@@ -29,6 +30,7 @@ def setitem(
     recorder: Recorder, original: Callable[..., Any], tensor: torch.Tensor, index: Any, value: Any
 ) -> None:  # fmt: skip
     """`tensor[index] = value`; torch looks for leading dims of size 1 of the value, and so at its sizes."""
+    index = _joined(index)
     if not _is_symbolic(index) and not _has_symbolic_sizes(value):
         original(tensor, index, value)
         return
@@ -41,6 +43,18 @@ def setitem(
         aten.index_put_.default(view, indices, value)
     else:
         view.copy_(value)
+
+
+def _joined(index: Any) -> Any:
+    """The index with lists of tensors, as in `x[rows, columns]`, as one tensor each."""
+    if type(index) is not tuple or not any(type(item) in (list, tuple) for item in index):
+        return index
+    return tuple(
+        torch.stack([torch.as_tensor(part) for part in item])
+        if type(item) in (list, tuple) and any(type(part) is RecordedTensor for part in item)
+        else item
+        for item in index
+    )
 
 
 def _is_symbolic(index: Any) -> bool:
