@@ -459,7 +459,7 @@ class Recorder(Answers, DispatchMode):
             self._quiet = False
 
     def _size(self, values: tuple[int, ...], node: fx.Node | None, axis: int) -> int | torch.SymInt:
-        if len(set(values)) == 1 and not (node in self.limited and values[0] in self.limited[node]):
+        if values.count(values[0]) == SAMPLES and not (node in self.limited and values[0] in self.limited[node]):
             return values[0]
         data = node is not None and "data" in node.meta and values not in self.named
         if not data:

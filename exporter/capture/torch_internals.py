@@ -105,7 +105,10 @@ def new_wrapper(
     device: torch.device,
 ) -> Any:
     """A tensor of `cls` that has a shape, dtype and device, and no memory."""
-    return torch.Tensor._make_wrapper_subclass(cls, shape, strides=stride, dtype=dtype, device=device)
+    # Without a storage_size torch would compute it, by eleven questions about sizes for a tensor with two of them.
+    return torch.Tensor._make_wrapper_subclass(
+        cls, shape, strides=stride, dtype=dtype, device=device, storage_size=0
+    )
 
 
 def higher_order(name: str) -> Any:
