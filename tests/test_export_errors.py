@@ -67,7 +67,7 @@ def test_a_loop_over_a_dynamic_dim() -> None:
     def unrolled(x: torch.Tensor) -> torch.Tensor:
         total = x[0]
         for i in range(1, x.shape[0]):
-            total = total + x[i]
+            total = total + i**i * x[i]
         return total
 
     message = text(lambda: export(unrolled, (X,), dynamic_shapes={"x": {0: "n"}}), DynamicShapeError)

@@ -12,6 +12,7 @@ import torch
 from torch import fx
 
 from exporter.capture.graph import Decision
+from exporter.capture.limits import ENDLESS
 from exporter.capture.sizes import SizeNode
 from shape_inference import Dim, Size, at_least, larger, same, smaller, symbol
 
@@ -134,7 +135,9 @@ def _constraint(decision: Decision, namer: _Namer) -> Constraint | None:
 
 
 def _is_decided(sign: str, left: Size, right: Size) -> bool:
-    """Whether the declared ranges alone answer the comparison."""
+    """Whether the declared ranges alone answer the comparison, or a number that no size reaches."""
+    if any(type(size) is int and size >= ENDLESS for size in (left, right)):
+        return True
     if sign in ("==", "!="):
         return same(left, right) is not None
     if sign in ("<", ">="):

@@ -26,6 +26,7 @@ from torch.utils._pytree import (
     tree_unflatten,
 )
 
+from exporter.capture.limits import ENDLESS
 from exporter.capture.slots import forget_item_slot
 
 __all__ = [
@@ -107,7 +108,7 @@ def new_wrapper(
     """A tensor of `cls` that has a shape, dtype and device, and no memory."""
     # Without a storage_size torch would compute it, by eleven questions about sizes for a tensor with two of them.
     return torch.Tensor._make_wrapper_subclass(
-        cls, shape, strides=stride, dtype=dtype, device=device, storage_size=0
+        cls, shape, strides=stride, dtype=dtype, device=device, storage_size=ENDLESS
     )
 
 
