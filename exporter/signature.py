@@ -334,6 +334,9 @@ def _dynamic_dims(signature: Signature, spec: Any, parameters: Sequence[str]) ->
     result: list[dict[int, DynamicDim]] = []
     for path, name, leaf in zip(signature.paths, signature.input_names, signature.leaves, strict=True):
         axes = _find(tree, path, name) if isinstance(leaf, torch.Tensor) else None
+        is_named = isinstance(tree, Mapping) and name in tree
+        if axes is not None and not leaf.ndim and len(path) > 1 and not is_named:
+            axes = None  # given for a whole structure, such as a cache that counts its tokens
         result.append(dict(_axes(axes, name, leaf)) if axes else {})
     return result
 

@@ -114,6 +114,23 @@ def test_a_cache_in_and_out() -> None:
     program.validate().check()
 
 
+def test_a_cache_of_a_fixed_length_that_counts_its_tokens() -> None:
+    from transformers import LlamaConfig, StaticCache
+
+    config = LlamaConfig(num_hidden_layers=1, hidden_size=8, num_attention_heads=2, num_key_value_heads=2)
+
+    class Model(nn.Module):
+        def forward(self, x: torch.Tensor, past: StaticCache) -> tuple[torch.Tensor, StaticCache]:
+            keys, values = past.update(x, x + 1, 0)
+            return keys * values, past
+
+    example = StaticCache(config, max_cache_len=6)
+    example.update(torch.ones(3, 2, 2, 4), torch.ones(3, 2, 2, 4), 0)
+    program = export(Model(), (torch.rand(3, 2, 1, 4), example), dynamic_shapes={"x": {0: "b"}, "past": {0: "b"}})
+    assert names(program.model.graph.inputs) == ["x", "past.0.key", "past.0.value", "past.0.cumulative_length"]
+    program.validate().check()
+
+
 def test_ordered_and_default_dicts() -> None:
     ordered = collections.OrderedDict(b=X, a=X + 1)
     program = export(lambda d: d["a"] - d["b"], (ordered,))
