@@ -10,6 +10,8 @@ import torch
 
 from exporter.capture.packed import first_batch_size
 from exporter.capture.parts import TAKES_APART, put_together, split_by_sizes, split_by_tensor, take_apart
+from exporter.capture.quantized import QUANTIZED_HANDLERS
+from exporter.capture.quantized_layers import QUANTIZED_LAYERS
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor, offset_of
 from exporter.capture.windows import windows
@@ -18,6 +20,7 @@ from exporter.errors import CaptureError
 aten = torch.ops.aten
 
 HANDLERS: dict[Any, Callable[..., Any]] = dict.fromkeys(TAKES_APART, take_apart)
+HANDLERS |= QUANTIZED_HANDLERS | QUANTIZED_LAYERS
 HANDLERS |= dict.fromkeys((aten.cat.default, aten.stack.default), put_together)
 HANDLERS |= dict.fromkeys((aten.split_with_sizes.default, aten.split.sizes), split_by_sizes)
 HANDLERS[aten.tensor_split.tensor_indices_or_sections] = split_by_tensor

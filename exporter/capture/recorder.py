@@ -111,7 +111,7 @@ class Recorder(Answers, DispatchMode):
         self.state: dict[str, torch.Tensor] = {}
         self.decisions: list[Decision] = []
         self.scope = ""
-        self._names, self._handlers = names, handlers
+        self._names, self.handlers = names, handlers
         self._kernels = Kernels()
         self._lifted: dict[int, tuple[torch.Tensor, RecordedTensor]] = {}  # keeps the id's tensor alive
         self._shared: dict[Any, str] = {}
@@ -137,7 +137,7 @@ class Recorder(Answers, DispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        handler = self._handlers.get(func)
+        handler = self.handlers.get(func)
         if handler is not None:
             return handler(self, func, *args, **kwargs)
         return self.write(func, args, kwargs) if is_mutable(func) else self.call(func, args, kwargs)

@@ -96,6 +96,7 @@ class RecordedTensor(torch.Tensor):
     step: ViewStep | None
     constant: torch.Tensor | None
     rows: RecordedTensor | None
+    quantizer: Any = None  # of a quantized tensor: see `exporter.capture.quantized`
 
     __torch_function__ = disabled_torch_function  # type: ignore[assignment]  # the stubs want a method
 
@@ -131,6 +132,11 @@ class RecordedTensor(torch.Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
         return self.clone()
+
+    @property
+    def is_quantized(self) -> bool:  # type: ignore[override]  # the stubs have an attribute
+        """Whether it stands for a quantized tensor of eager mode."""
+        return self.quantizer is not None
 
     def __len__(self) -> int:
         """Where it is dynamic, none: `list(x)` asks C for a hint, and `len(x)` does not come here."""

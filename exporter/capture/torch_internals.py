@@ -61,6 +61,7 @@ __all__ = [
     "outside_modes",
     "overload_of",
     "parse_schema",
+    "quantized_ops",
     "replace_tensor",
     "reset_dynamo",
     "reshape_in_place",
@@ -91,6 +92,7 @@ class DispatchMode(TorchDispatchMode):
 
 adaptive_softmax_result = torch.nn.modules.adaptive._ASMoutput
 parse_schema = torch._C.parse_schema
+_CLASSES = "__torch__.torch.classes."  # written in C++, such as that of packed weights
 _SCRIPTED = (torch._C.ScriptFunction, torch._C.ScriptMethod)
 DynamoError = torch._dynamo.exc.TorchDynamoException
 disabled_torch_function = torch._C._disabled_torch_function_impl
@@ -110,6 +112,13 @@ def new_wrapper(
     return torch.Tensor._make_wrapper_subclass(
         cls, shape, strides=stride, dtype=dtype, device=device, storage_size=ENDLESS
     )
+
+
+def quantized_ops() -> Any:
+    """The operators of `quantized_decomposed`, which exist once their library is imported."""
+    import torch.ao.quantization.fx._decomposed
+
+    return torch.ops.quantized_decomposed
 
 
 def higher_order(name: str) -> Any:
@@ -419,6 +428,8 @@ def script_calls(run: Callable[..., Any]) -> Iterator[None]:
         return run(self, args, kwargs, None)
 
     def call_method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if str(self.schema.arguments[0].type).startswith(_CLASSES):
+            return originals[1](self, *args, **kwargs)
         return run(self, args, kwargs, torch.jit._recursive.wrap_cpp_module(self.owner))
 
     function.__call__, method.__call__ = call_function, call_method  # type: ignore[method-assign]  # it is put back
