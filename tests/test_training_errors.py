@@ -159,6 +159,35 @@ def test_backward_without_a_rule_names_the_forward_line() -> None:
     assert f"aten._pdist_backward.default: 1 call, first from {__file__}:{line}, in forward" in told
 
 
+class _Branches(nn.Module):
+    def __init__(self, grad: bool) -> None:
+        super().__init__()
+        self.layer, self.grad = nn.Linear(4, 2), grad
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.set_grad_enabled(self.grad):
+            scale = torch.cond(x.sum() > 0, lambda x: x * 2, lambda x: x / 2, (x,))
+        return self.layer(scale)
+
+
+def test_branch_in_the_way_of_gradients() -> None:
+    told = _told(GradientError, _Branches(True))
+    assert told.startswith(
+        "cond: no gradient can be taken through it in a training step\n"
+        "  hint: use torch.where, or compute it under torch.no_grad()\n"
+        f"  from: {__file__}:"
+    )
+
+
+def test_branch_without_gradients() -> None:
+    model = _Branches(False)
+    run = export_training(model, X, targets=Y, loss=LOSS).session().run
+    for x in (X, -X):
+        LOSS(model(x), Y).backward()
+        torch.testing.assert_close(run(x, Y)["layer.weight.grad"], model.layer.weight.grad, rtol=1e-4, atol=1e-5)
+        model.zero_grad()
+
+
 def test_dropout_below_opset_18() -> None:
     assert _told(OpsetError, nn.Sequential(nn.Linear(4, 2), nn.Dropout()), opset_version=17).startswith(
         "random numbers from a seed: need opset 18, got 17\n  hint: ask for opset_version=18, or train with dropout=False"

@@ -64,6 +64,8 @@ FUNCTIONS: dict[str, Function] = {
     "cdist": lambda x, other: torch.cdist(x, other),
     "cdist, p=1": lambda x, other: torch.cdist(x.reshape(-1, 6, 4), other.reshape(1, 30, 4).expand(x.shape[0], -1, -1), 1),
     "bilinear": lambda x, other: F.bilinear(x[:, :4], x[:, 4:9], other.flatten()[:60].reshape(3, 4, 5), other[0, :3]),
+    "weight_norm": lambda x, other: F.linear(x, torch._weight_norm(other, other[:, :1].exp(), 0)),
+    "weight_norm of all": lambda x, other: F.linear(x, torch._weight_norm(other, other[0, 0].exp(), -1)),
     "det": lambda x, other: torch.linalg.det(_well_conditioned(x)).unsqueeze(1) * other[0],
     "slogdet": lambda x, other: torch.linalg.slogdet(_well_conditioned(x))[1].unsqueeze(1) * other[0],
     "logdet": lambda x, other: torch.logdet(_well_conditioned(x) @ _well_conditioned(x).mT).unsqueeze(1) * other[0],

@@ -58,6 +58,12 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return result if bias is None else result + bias
 
 
+def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """[*S]: v as long as g, along all axes but one; along all of them where dim is -1."""
+    axes = [axis for axis in range(v.ndim) if axis != dim]
+    return v * (g / torch.linalg.vector_norm(v, 2, axes, keepdim=True))
+
+
 def linalg_slogdet(A: Tensor) -> tuple[Tensor, Tensor]:
     """[*B, N, N] -> [*B] twice; the gradient of the logarithm is the inverse, transposed."""
     sign, size, *_ = aten._linalg_slogdet(A.detach())
@@ -222,6 +228,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "stft": stft,
     "cdist": cdist,
     "bilinear": bilinear,
+    "_weight_norm": weight_norm,
     "linalg_det": linalg_det,
     "linalg_slogdet": linalg_slogdet,
     "multi_margin_loss": multi_margin_loss,

@@ -50,6 +50,7 @@ __all__ = [
     "forward_sequence",
     "higher_order",
     "integer_bindings",
+    "is_higher_order",
     "is_mutable",
     "is_random",
     "is_scripted",
@@ -124,6 +125,11 @@ def quantized_ops() -> Any:
 def higher_order(name: str) -> Any:
     """An operator that takes functions, by its name: `cond`."""
     return getattr(torch.ops.higher_order, name)
+
+
+def is_higher_order(target: Any) -> bool:
+    """Whether an operator takes functions."""
+    return isinstance(target, torch._ops.HigherOrderOperator)
 
 
 def replace_tensor(tensor: torch.Tensor, other: torch.Tensor) -> None:

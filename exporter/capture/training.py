@@ -23,7 +23,14 @@ from exporter.capture.randomness import SEEDED
 from exporter.capture.record import finished, recording, state_names
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor, Spec
-from exporter.capture.torch_internals import backward_sequence, below_autograd, forward_sequence, reshape_in_place
+from exporter.capture.torch_internals import (
+    backward_sequence,
+    below_autograd,
+    forward_sequence,
+    is_higher_order,
+    reshape_in_place,
+)
+from exporter.errors import GradientError
 from exporter.signature import Signature
 
 aten = torch.ops.aten
@@ -50,7 +57,17 @@ class TrainingRecorder(Recorder):
         self._inputs: dict[str, RecordedTensor] = {}
 
     def record(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> fx.Node:
-        """Add a node; one of the backward pass goes by the module of its forward call."""
+        """Add a node; one of the backward pass goes by the module of its forward call.
+
+        Raises:
+            GradientError: it is a branch or a loop, through which no gradient would come.
+        """
+        if is_higher_order(target) and torch.is_grad_enabled():
+            raise GradientError(
+                f"{target}: no gradient can be taken through it in a training step",
+                hint="use torch.where, or compute it under torch.no_grad()",
+                source=str(self.source() or ""),
+            )
         sequence = backward_sequence()
         if sequence is None:
             node = super().record(target, args, kwargs)
