@@ -125,7 +125,7 @@ GATE = {
 # The sweep's: real sizes.
 LARGE = {
     "resnet18": Model(_vision("resnet18"), _images(64), OPEN_IMAGES, rate=RATE, dtype=torch.float64),
-    "resnet50": Model(_vision("resnet50"), _images(64), OPEN_IMAGES, rate=RATE, dtype=torch.float64),
+    "resnet50": Model(_vision("resnet50"), _images(64), OPEN_IMAGES, rate=RATE / 16, dtype=torch.float64),
     "mobilenet_v3": Model(_vision("mobilenet_v3_large"), _images(64), OPEN_IMAGES, rate=RATE, dtype=torch.float64),
     "vit_tiny": Model(_vit, _images(64), OPEN_IMAGES),
     "bert_small": Model(lambda: _bert(hidden_size=512, num_hidden_layers=4, num_attention_heads=8,
