@@ -164,6 +164,28 @@ COMPOSITES += [
     Case("nansum_of_no_dims", lambda x: (x.nansum(()), x.nanmean(())), _X),
 ]
 
+COMPOSITES += [
+    Case("gradient_in_forward", lambda x: _force(x), _x(3, 4), fixed=(1,)),
+    Case("backward_in_forward", lambda x: _backward(x), _X),
+]
+
+_ENERGY = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+
+
+def _force(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_(True)
+        energy = _ENERGY(x).sum()
+        return energy.detach(), -torch.autograd.grad(energy, x)[0]
+
+
+def _backward(x: torch.Tensor) -> Any:
+    with torch.enable_grad():
+        x = x.detach().clone().requires_grad_(True)
+        (x.sin() * x).sum().backward()
+        return x.grad
+
+
 _ADAPTIVE = nn.AdaptiveLogSoftmaxWithLoss(8, 10, [4, 7]).eval()
 
 

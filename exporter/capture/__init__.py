@@ -20,9 +20,10 @@ from exporter.capture.dynamo import compiled_function
 from exporter.capture.exported_program import dynamic_shapes_of, example_of, export_program
 from exporter.capture.fixing import fixing_few, warn_fixed
 from exporter.capture.graph import CapturedGraph
-from exporter.capture.record import record
+from exporter.capture.record import GradientsAsked, record
 from exporter.capture.symbolic_trace import TracedCall, traced_module
 from exporter.capture.torch_internals import is_scripted, original_module
+from exporter.capture.training import record_with_gradients
 from exporter.eager import call, untouched_values
 from exporter.errors import CaptureError, DataDependentError, DynamicShapeError, ExportError, InputError, ModelError
 from exporter.signature import Signature
@@ -132,7 +133,11 @@ def _recorded(front_end: str, model: Any, signature: Signature, allow_fixed: boo
     def recorded() -> CapturedGraph:
         function = FRONT_ENDS[front_end](model, args, kwargs, signature)
         owner = function if isinstance(function, torch.nn.Module) else model
-        captured = record(function, owner if isinstance(owner, torch.nn.Module) else None, signature, keeps)
+        owner = owner if isinstance(owner, torch.nn.Module) else None
+        try:
+            captured = record(function, owner, signature, keeps)
+        except GradientsAsked:
+            captured = record_with_gradients(function, owner, signature)
         if isinstance(function, TracedCall):
             captured.decisions = function.decisions + captured.decisions
         return captured

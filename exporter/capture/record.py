@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -42,6 +42,10 @@ from exporter.profile.watching import watch_recorder
 from exporter.signature import Signature
 
 
+class GradientsAsked(BaseException):
+    """The model's code takes a gradient, which there is none of above autograd; no `except Exception` may catch it."""
+
+
 def record(
     function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature,
     keeps: Keeps = lambda function: False,
@@ -56,6 +60,9 @@ def record(
 
     Returns:
         The graph.  `outputs` follow the flattened result; `signature.result` is told its structure.
+
+    Raises:
+        GradientsAsked: `exporter.capture.training.record_with_gradients` can do it.
     """
     manner, problem = Manner(rolls=signature.is_dynamic), None
     while True:
@@ -83,13 +90,27 @@ def _recorded(
     recorder.answers = answers
     functions = custom_function_calls(whole_functions(recorder, keeps))
     whole = recording(recorder, model, signature, recorder.call, manner)
-    with functions, above_autograd(), whole as (args, kwargs):
+    with functions, above_autograd(), _without_gradients(), whole as (args, kwargs):
         result = function(*args, **kwargs)
         if manner.rolled:
             check_closed(recorder)
         captured = finished(recorder, model, signature.flatten_result(result))
         captured.forks, captured.result_names = recorder.forks, signature.output_names
         return captured
+
+
+@contextmanager
+def _without_gradients() -> Iterator[None]:
+    originals = torch.autograd.grad, torch.autograd.backward
+
+    def asked(*args: Any, **kwargs: Any) -> NoReturn:
+        raise GradientsAsked
+
+    torch.autograd.grad = torch.autograd.backward = asked
+    try:
+        yield
+    finally:
+        torch.autograd.grad, torch.autograd.backward = originals
 
 
 @contextmanager

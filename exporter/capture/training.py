@@ -48,8 +48,8 @@ class TrainingRecorder(Recorder):
         is_after: whether the model's code and its backward pass are over.
     """
 
-    def __init__(self, names: Mapping[int, str], open_state: Collection[str]) -> None:
-        super().__init__(names, HANDLERS | SEEDED | _BELOW_AUTOGRAD)
+    def __init__(self, names: Mapping[int, str], open_state: Collection[str], *, seeded: bool = True) -> None:
+        super().__init__(names, HANDLERS | (SEEDED if seeded else {}) | _BELOW_AUTOGRAD)
         self.open_state = open_state
         self.is_after = False
         self._lines: dict[int, tuple[Source | None, str]] = {}
@@ -150,6 +150,28 @@ def _recorded(
             node.op = "placeholder"
             captured.state.pop(str(node.target))
     return captured
+
+
+def record_with_gradients(
+    function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature
+) -> CapturedGraph:  # fmt: skip
+    """Record one call of a function that takes gradients itself, such as forces of an energy."""
+    while True:
+        try:
+            return explored(lambda answers: _recorded_with_gradients(function, model, signature, answers))
+        except ValueNeeded as question:
+            signature.fixed_values |= question.inputs
+
+
+def _recorded_with_gradients(
+    function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool]
+) -> CapturedGraph:  # fmt: skip
+    recorder = TrainingRecorder(state_names(model), (), seeded=False)
+    recorder.answers = answers
+    with below_autograd(FORMULAS), recording(recorder, model, signature, _call) as (args, kwargs):
+        captured = finished(recorder, model, signature.flatten_result(function(*args, **kwargs)))
+        captured.forks, captured.result_names = recorder.forks, signature.output_names
+        return captured
 
 
 def _call(overload: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
