@@ -1,4 +1,4 @@
-"""`for i in range(seq):` by a dynamic size: its first round is recorded as it comes, the others as one Scan.
+"""`for i in range(seq):` by a dynamic size: its first round is recorded as it comes, the others as one Loop.
 
 Python runs the body, so what it changes is read off the variables of the function that the loop is in: tensors
 that a round leaves under a name are what the next one is given, and what rounds append to a list is stacked.
