@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torchvision_without_binary import import_torchvision
 
 from exporter.check.manifest import ZOOS, find_manifest, read_manifest, settings_of
+from exporter.check.measuring import measure
+from exporter.check.outcomes import Verdict
 from exporter.check.specs import Tolerances, example_input
 from exporter.errors import BaselineError, ManifestError
 
@@ -143,3 +146,13 @@ def test_wrong_baselines(tmp_path, text):
 @pytest.mark.parametrize("zoo", ["torchvision", "timm", "transformers"])
 def test_zoos_are_manifests(zoo):
     assert len(read_manifest(ZOOS / f"{zoo}.toml").models) >= 20
+
+
+@pytest.mark.parametrize(
+    ("zoo", "name"),
+    [("torchvision", "lraspp_mobilenet_v3_large"), ("timm", "lcnet_050"), ("transformers", "bert")],
+)
+def test_a_model_of_each_zoo_passes(zoo, name):
+    import_torchvision()
+    (spec,) = [model for model in read_manifest(ZOOS / f"{zoo}.toml").models if model.name == name]
+    assert measure(spec).verdict is Verdict.PASSED
