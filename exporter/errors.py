@@ -72,7 +72,7 @@ class DataDependentError(CaptureError):
     """The model's Python code decides by the values of a tensor.
 
     Attributes:
-        inputs: the inputs whose values decide it, where these are all masks, kinds or sizes.
+        inputs: the inputs whose values decide it, where these are all masks, or tell of what kind each element is.
     """
 
     inputs: frozenset[str] = frozenset()

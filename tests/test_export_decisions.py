@@ -130,6 +130,41 @@ def test_an_input_that_holds_sizes_is_fixed_and_said() -> None:
     ]
 
 
+def _taken(x: Tensor, places: Tensor) -> Tensor:
+    """As UDOP does: rows and columns are tuples of numbers that tensors hold."""
+    rows, columns = zip(*places, strict=True)
+    kept = torch.full_like(x, True).bool()
+    kept[rows, columns] = False
+    return x * kept + x[rows, columns].sum()
+
+
+def test_indices_are_tuples_of_elements() -> None:
+    _exported(_taken, torch.randn(3, 4), torch.tensor([[0, 3], [2, 1]]))
+
+
+def _marked(x: Tensor, ids: Tensor, marks: Tensor) -> Tensor:
+    """As Qwen3-VL does: as many rows as elements are marked."""
+    y = x.clone()
+    y[ids > 7] = y[ids > 7] + marks
+    return y
+
+
+def test_a_mask_chooses_as_many_as_there_must_be() -> None:
+    _exported(_marked, torch.randn(2, 4, 3), torch.tensor([[1, 9, 9, 2], [9, 3, 3, 3]]), torch.randn(3, 3))
+
+
+def _chosen(x: Tensor) -> Tensor:
+    """As ViLT does: what is chosen of a mask that no input decides, though it is no small constant."""
+    mask = nn.functional.interpolate(torch.ones(2, 1, 40, 40), size=(4, 4))[:, 0].long()
+    rows = mask.flatten(1).nonzero()
+    return torch.cat([x[:, : len(rows[rows[:, 0] == row])] for row in rows[:, 0].unique()], 1)
+
+
+def test_what_no_input_decides_is_chosen_at_once() -> None:
+    program = _exported(_chosen, torch.randn(2, 20), capture="record")
+    assert program.model.graph.outputs[0].shape == [2, 32]
+
+
 def _by_runs(ids: Tensor, kinds: Tensor, mask: Tensor) -> Tensor:
     """As Qwen2-VL does: what the kinds of tokens are, run by run, behind a mask."""
     places, start = [], 0
@@ -154,7 +189,7 @@ def test_masks_and_kinds_by_which_code_decides_are_fixed_and_said() -> None:
 
 def test_ids_are_never_fixed() -> None:
     with pytest.raises(ExportError, match="depends on a tensor's values"):
-        export(_Module(lambda ids: _by_runs(ids, ids, ids > 0)), torch.arange(90)[None] + 5)
+        export(_Module(lambda ids: _by_runs(ids, ids, ids > 0)), torch.arange(9)[None] + 5)
 
 
 def test_torch_is_left_as_it_was() -> None:

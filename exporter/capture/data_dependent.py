@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 
 from exporter.capture.kernels import Outcome, call_meta, outcome_of, stretched
+from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
 from exporter.capture.limits import ENDLESS
 from exporter.capture.sizes import SizeNode
 from exporter.capture.tensors import RecordedTensor, Spec
+from exporter.capture.torch_internals import outside_modes
 
 if TYPE_CHECKING:
     from exporter.capture.recorder import Recorder
@@ -134,6 +137,81 @@ def unbacked_outcomes(recorder: Recorder, func: Any, args: Sequence[Any], kwargs
     return outcomes
 
 
+def outcomes_by_values(
+    recorder: Recorder, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], sizes: Sequence[SizeNode]
+) -> list[Outcome] | None:
+    """The outcome at each sample of a call whose result sizes depend on values; None for any other."""
+    if is_unbacked(func):
+        return unbacked_outcomes(recorder, func, args, kwargs)
+    if has_mask(func, args):
+        return masked_index_outcomes(recorder, func, args)
+    if is_whole(recorder, func, args):
+        return whole_outcomes(recorder, args)
+    if is_open_slice(func, args, sizes):
+        return slice_outcomes(recorder, args)
+    return None
+
+
+def known_choice(recorder: Recorder, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What a call chooses of values that no input decides; else None."""
+
+    def real(argument: Any) -> Any:
+        if type(argument) is not RecordedTensor or argument.constant is not None:
+            return getattr(argument, "constant", argument) if type(argument) is RecordedTensor else argument
+        values = known_values(recorder, recorder.node_of(argument))
+        if values is None or len(values) > 1:
+            raise LookupError
+        return values[0]
+
+    try:
+        given, settings = [real(argument) for argument in args], {name: real(a) for name, a in kwargs.items()}
+    except LookupError:
+        return None
+    with outside_modes():
+        return func(*given, **settings)
+
+
+class CountsEqual(BaseException):
+    """The model works only where a mask chooses as many elements as another size is; nothing may catch it.
+
+    Attributes:
+        key: what tells which mask, the same in every recording.
+        values: the size at each sample.
+    """
+
+    def __init__(self, key: Any, values: tuple[int, ...]) -> None:
+        super().__init__(key, values)
+        self.key, self.values = key, values
+
+
+def ask_for_equal_counts(recorder: Recorder, tensors: Sequence[RecordedTensor]) -> None:
+    """After a call failed, look for a size by values that stands where another one does.
+
+    Raises:
+        ValueNeeded: inputs that hold sizes tell them.
+        CountsEqual: there is such a size, and what it is taken for is no more than a guess so far.
+    """
+    if recorder.answers is None:
+        return
+    for tensor in tensors:
+        node = recorder.node_of(tensor)
+        if "data" in node.meta and (needed := inputs_with_sizes(node, recorder.examples)):
+            raise ValueNeeded(needed)
+    guesses = {values: key for key, values in recorder.counts.items() if key not in recorder.equal_counts}
+    for a, b in combinations(tensors, 2):
+        for pair in zip(reversed(_columns(a)), reversed(_columns(b)), strict=False):
+            if pair[0] == pair[1] or 1 in (pair[0][0], pair[1][0]):
+                continue
+            for one, other in (pair, pair[::-1]):
+                if one in guesses:
+                    raise CountsEqual(guesses[one], other)
+
+
+def _columns(tensor: RecordedTensor) -> list[tuple[int, ...]]:
+    """Each size of a tensor at all samples."""
+    return [tuple(_spec(tensor, sample).shape[axis] for sample in range(3)) for axis in range(tensor.ndim)]
+
+
 def answer_for_sizes(node: SizeNode) -> bool | None:
     """The answer to a comparison of sizes that depend on values, where every size above 1 gives the same.
 
@@ -189,7 +267,7 @@ def _counts(recorder: Recorder, key: Any) -> tuple[int, ...]:
 
     One sample is small and one is large, so that `min(count, 300)` is no constant.
     """
-    known = recorder.counts.get(key)
+    known = recorder.equal_counts.get(key) or recorder.counts.get(key)
     if known is None:
         turn, place = divmod(len(recorder.counts), len(_PRIMES))
         some, few, many = _PRIMES[place]

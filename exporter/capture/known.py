@@ -110,7 +110,8 @@ class ValueNeeded(BaseException):
 _SIZE_STEPS = {
     "select", "slice", "unbind", "split", "index", "view", "reshape", "flatten", "to", "_to_copy", "contiguous",
     "clone", "unsqueeze", "squeeze", "add", "sub", "rsub", "mul", "div", "floor_divide", "remainder", "neg",
-    "prod", "cumsum", "repeat_interleave", "cat", "stack", "_local_scalar_dense", "maximum", "minimum",
+    "prod", "cumsum", "pad", "constant_pad_nd", "repeat_interleave", "cat", "stack", "_local_scalar_dense", "maximum",
+    "minimum",
 }  # fmt: skip
 
 
@@ -141,9 +142,9 @@ def inputs_with_sizes(node: fx.Node, examples: Mapping[str, torch.Tensor]) -> fr
 
 
 def deciding_inputs(recorder: Answers, size: SizeNode) -> frozenset[str]:
-    """The inputs whose values decide a number, where these are all masks, kinds or sizes; else none.
+    """The inputs whose values decide a number, where these are all masks or kinds; else none.
 
-    Such an input is an attention mask, `token_type_ids`, `image_grid_thw`: what tells how a call is laid out.
+    Such an input is an attention mask, or `token_type_ids`: what tells how a call is laid out.
     """
     found: set[str] = set()
     seen: set[Any] = set()
@@ -159,7 +160,7 @@ def deciding_inputs(recorder: Answers, size: SizeNode) -> frozenset[str]:
             stack += [(recorder.sizes[item], True)] if "data" in item.meta and item in recorder.sizes else []
         elif item.op == "placeholder" and by_values:
             example = recorder.examples.get(item.name)
-            if example is None or not (_has_sizes(example) or _has_kinds(example)):
+            if example is None or not _has_kinds(example):
                 return frozenset()
             found.add(str(item.target))
         elif item.op == "call_function" and (by_values or "data" in item.meta):
@@ -178,9 +179,9 @@ def _parts_of(size: SizeNode) -> list[tuple[Any, bool]]:
 
 def _behind(node: fx.Node, by_values: bool) -> list[tuple[Any, bool]]:
     """What decides the values of a node, or its sizes: of `x[mask]` the values of the mask, and x's sizes."""
-    first, *others = arguments = node.all_input_nodes
-    if by_values:
-        return [(argument, getattr(node.target, "_opname", "") not in _BY_SIZES) for argument in arguments]
+    if by_values or not node.all_input_nodes:
+        return [(argument, getattr(node.target, "_opname", "") not in _BY_SIZES) for argument in node.all_input_nodes]
+    first, *others = node.all_input_nodes
     chooses = not others and "data" not in first.meta  # as nonzero does
     return [(first, chooses), *((argument, not _is_of_floats(argument)) for argument in others)]
 

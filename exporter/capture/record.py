@@ -11,6 +11,7 @@ import torch
 
 from exporter.capture.branches import explored, is_raised_by_user
 from exporter.capture.custom_functions import Keeps, whole_functions
+from exporter.capture.data_dependent import CountsEqual
 from exporter.capture.fixing import warn_fixed_values
 from exporter.capture.folding import seeds
 from exporter.capture.graph import CapturedGraph, live_nodes
@@ -65,9 +66,12 @@ def record(
         GradientsAsked: `exporter.capture.training.record_with_gradients` can do it.
     """
     manner, problem = Manner(rolls=signature.is_dynamic), None
+    counts: dict[Any, tuple[int, ...]] = {}
     while True:
         try:
-            return explored(lambda answers: _recorded(function, model, signature, answers, keeps, manner))
+            return explored(lambda answers: _recorded(function, model, signature, answers, keeps, manner, counts))
+        except CountsEqual as found:
+            counts[found.key] = found.values
         except ValueNeeded as question:
             signature.fixed_values |= question.inputs
         except Exception as error:
@@ -84,10 +88,10 @@ def record(
 
 def _recorded(
     function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool],
-    keeps: Keeps, manner: Manner,
+    keeps: Keeps, manner: Manner, counts: dict[Any, tuple[int, ...]],
 ) -> CapturedGraph:  # fmt: skip
     recorder = Recorder(state_names(model), HANDLERS)
-    recorder.answers = answers
+    recorder.answers, recorder.equal_counts = answers, counts
     functions = custom_function_calls(whole_functions(recorder, keeps))
     whole = recording(recorder, model, signature, recorder.call, manner)
     with functions, above_autograd(), _without_gradients(), whole as (args, kwargs):

@@ -19,14 +19,11 @@ from torch import fx
 
 from exporter.capture.answers import Answers
 from exporter.capture.data_dependent import (
+    ask_for_equal_counts,
     has_mask,
-    is_open_slice,
     is_unbacked,
-    is_whole,
-    masked_index_outcomes,
-    slice_outcomes,
-    unbacked_outcomes,
-    whole_outcomes,
+    known_choice,
+    outcomes_by_values,
     with_places,
 )
 from exporter.capture.folding import folded
@@ -85,6 +82,7 @@ class Recorder(Answers, DispatchMode):
         scope: the path of the module that is running.
         named: the samples of each size that depends on no values: the user's dims, and what was computed from them.
         counts: number of a mask's value -> how many elements it is taken to choose, at each sample.
+        equal_counts: those of them that must be, for the model to work.
         numbering: which nodes hold the same value.
         known_values: what nodes hold that depend on sizes alone, where it was asked for.
         answers: to the decisions by values that the code comes to, in order; None where none can be given.
@@ -119,6 +117,7 @@ class Recorder(Answers, DispatchMode):
         self._is_user: dict[types.CodeType, bool] = {}
         self.named: set[tuple[int, ...]] = set()
         self.counts: dict[Any, tuple[int, ...]] = {}
+        self.equal_counts: dict[Any, tuple[int, ...]] = {}
         self.numbering = Numbering()
         self.forks: list[Fork] = []
         self.known_values: dict[fx.Node, tuple[Any, ...] | None] = {}
@@ -153,23 +152,26 @@ class Recorder(Answers, DispatchMode):
         kwargs = {name: self._lift(argument, tensors, sizes) for name, argument in kwargs.items()}
         if (folded := self._fold(func, args, kwargs, tensors, sizes)) is not None:
             return folded
-        if is_unbacked(func):
-            outcomes = unbacked_outcomes(self, func, args, kwargs)
-        elif func in PACKED_OUTCOMES:
-            outcomes = PACKED_OUTCOMES[func](self, args)
-        elif has_mask(func, args):
-            outcomes = masked_index_outcomes(self, func, args)
-        elif is_whole(self, func, args):
-            outcomes = whole_outcomes(self, args)
-        elif is_open_slice(func, args, sizes):
-            outcomes = slice_outcomes(self, args)
-        else:
-            dynamic = bool(sizes) or any(len(tensor.specs) > 1 for tensor in tensors)
-            outcomes = [
-                self._kernels.outcome(func, at_sample(args, i), {k: at_sample(v, i) for k, v in kwargs.items()})
-                for i in range(SAMPLES if dynamic else 1)
-            ]
+        try:
+            outcomes = self._outcomes(func, args, kwargs, tensors, sizes)
+        except RuntimeError:
+            ask_for_equal_counts(self, tensors)
+            raise
         return self._results(func, args, kwargs, tensors, sizes, outcomes)
+
+    def _outcomes(
+        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
+        tensors: list[RecordedTensor], sizes: list[SizeNode],
+    ) -> Sequence[Outcome]:  # fmt: skip
+        if func in PACKED_OUTCOMES:
+            return PACKED_OUTCOMES[func](self, args)
+        if (chosen := outcomes_by_values(self, func, args, kwargs, sizes)) is not None:
+            return chosen
+        dynamic = bool(sizes) or any(len(tensor.specs) > 1 for tensor in tensors)
+        return [
+            self._kernels.outcome(func, at_sample(args, i), {k: at_sample(v, i) for k, v in kwargs.items()})
+            for i in range(SAMPLES if dynamic else 1)
+        ]
 
     def record(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> fx.Node:
         """Add a node; tensors and sizes among the arguments become their nodes."""
@@ -358,6 +360,8 @@ class Recorder(Answers, DispatchMode):
     ) -> Any:  # fmt: skip
         """The results computed at once, where they are small and depend on no input; else None."""
         result = None if sizes else folded(func, args, kwargs, tensors, self.is_seeded)
+        if result is None and not sizes and is_unbacked(func):
+            result = known_choice(self, func, args, kwargs)
         if result is None:
             self.is_seeded &= not is_random(func)
             return None

@@ -68,6 +68,8 @@ def _has_symbolic_sizes(value: Any) -> bool:
 def _asks_for_a_number(item: Any) -> bool:
     if type(item) is slice:
         return any(type(bound) is RecordedTensor for bound in (item.start, item.stop, item.step))
+    if type(item) in (list, tuple):  # of elements of a tensor, as `zip(*places)` gives
+        return any(isinstance(part, torch.SymInt) or type(part) is RecordedTensor for part in item)
     return isinstance(item, torch.SymInt) or (type(item) is RecordedTensor and item.ndim == 0 and item.constant is None)
 
 
@@ -87,7 +89,7 @@ def _view(
             tensor = aten.select.int(tensor, dim, _number(recorder, item))
             continue
         else:
-            found = item if isinstance(item, torch.Tensor) else torch.as_tensor(item)
+            found = item if isinstance(item, torch.Tensor) else torch.tensor(item)
             if found.ndim == 0:  # a truth: of a new dim all or nothing
                 tensor, found = tensor.unsqueeze(dim), found.reshape(1)
             indices.append(found)
