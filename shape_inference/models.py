@@ -98,6 +98,11 @@ def _no_rule(call: Call) -> Types:
     raise NotTyped
 
 
+def _by_address(items: Content | None) -> tuple[object, ...] | None:
+    """Sizes or contents as a part of a key: a dim by its address, because its hash would want its text."""
+    return items and tuple([(id(item),) if item.__class__ is Dim else item for item in items])
+
+
 class _Inference:
     """One run over one model."""
 
@@ -239,7 +244,8 @@ class _Inference:
 
     def _shared(self, given: TensorType) -> TensorType:
         """The one type that stands for all that are equal to this one."""
-        return self._interned.setdefault((id(given.dtype), given.shape, given.content), given)
+        key = id(given.dtype), _by_address(given.shape), _by_address(given.content)
+        return self._interned.setdefault(key, given)
 
     def _typed(
         self, node: ir.Node, plan: _Plan, inputs: list[Type | None], attributes: dict[str, Any], count: int
