@@ -40,6 +40,20 @@ def cases(*rows: Case) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return pytest.mark.parametrize("case", rows, ids=[row.name for row in rows])
 
 
+def both_ways(rows: Sequence[Case]) -> tuple[Callable[..., None], Callable[..., None]]:
+    """The two tests of a family's cases: exported statically, and with dynamic dims."""
+
+    @cases(*rows)
+    def test_static(case: Case) -> None:
+        check(case)
+
+    @cases(*rows)
+    def test_dynamic(case: Case) -> None:
+        check(case, dynamic=True)
+
+    return test_static, test_dynamic
+
+
 def check(case: Case, *, dynamic: bool = False) -> Program | None:
     """Export the case, statically or with every dim above 1 dynamic, run it, and compare with eager.
 

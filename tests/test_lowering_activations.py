@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways, check
 
 aten = torch.ops.aten
 
@@ -66,15 +66,7 @@ CASES = [
     Case("log_sigmoid_forward", lambda x: aten.log_sigmoid_forward(x)[0], _x, ops="Neg Softplus Neg"),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 @pytest.mark.parametrize("opset_version", [17, 20, 22, 24])

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 LENGTHS = {"input_lengths": (50, 20, 31), "target_lengths": (12, 9, 0)}
 TENSORS = {name: torch.tensor(lengths) for name, lengths in LENGTHS.items()}
@@ -77,12 +77,4 @@ CASES = [
     ),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention as attention
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 Shape = tuple[int, ...]
@@ -92,12 +92,4 @@ FUSED = [
     or case.name in ("causal", "causal, fewer queries", "causal half")
 ]
 
-
-@cases(*CASES, *FUSED)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES, *FUSED)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES, *FUSED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways, check
 
 special = torch.special
 _INFINITY = float("inf")
@@ -40,15 +40,7 @@ CASES = [
     Case("airy_ai", special.airy_ai, lambda: [torch.cat([torch.linspace(-20, 12, 65), torch.tensor([2.0, -7.0])])]),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 def test_doubles() -> None:

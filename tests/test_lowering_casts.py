@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aten_lowering.errors import LoweringError
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways, check
 
 aten = torch.ops.aten
 
@@ -43,15 +43,7 @@ CASES = [
     Case("copy_in_place", lambda x, y: x.clone().copy_(y) + 1, _xy),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 def test_bits_of_floats_are_refused() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 Shape = tuple[int, ...]
@@ -92,12 +92,4 @@ JOINS = [
          lambda: [*_z((3, 4))(), torch.tensor([0, 2])], dynamic=False),
 ]  # fmt: skip
 
-
-@cases(*SHAPES, *ORDERS, *PARTS, *JOINS)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*SHAPES, *ORDERS, *PARTS, *JOINS)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*SHAPES, *ORDERS, *PARTS, *JOINS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 Shape = tuple[int, ...]
@@ -136,12 +136,4 @@ CREATIONS = [
     _one("new_ones", lambda z: z.new_ones(z.shape) + z),
 ]
 
-
-@cases(*PARTS, *ARITHMETIC, *FUNCTIONS, *REDUCTIONS, *PRODUCTS, *CREATIONS)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*PARTS, *ARITHMETIC, *FUNCTIONS, *REDUCTIONS, *PRODUCTS, *CREATIONS)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*PARTS, *ARITHMETIC, *FUNCTIONS, *REDUCTIONS, *PRODUCTS, *CREATIONS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 
@@ -97,12 +97,4 @@ OTHERS = [
     Case("kron bool", torch.kron, _r((2, 3), (2, 2), dtype=torch.bool)),
 ]
 
-
-@cases(*EINSUM, *OTHERS)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*EINSUM, *OTHERS)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*EINSUM, *OTHERS)

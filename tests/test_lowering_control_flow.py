@@ -11,7 +11,7 @@ from torch._higher_order_ops import associative_scan, map, scan, while_loop
 
 from exporter import export
 from exporter.errors import CaptureError, ExportError
-from tests.lowering import Case, cases, check, compare, ops, session_of
+from tests.lowering import Case, both_ways, compare, ops, session_of
 
 
 def _x(*shape: int) -> Callable[[], list[torch.Tensor]]:
@@ -140,15 +140,7 @@ CASES = [
     Case("wrap", _checkpointed, _x(2, 3), ops="Mul"),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 def test_both_branches_are_kept() -> None:

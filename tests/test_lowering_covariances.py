@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 
 def _x() -> list[torch.Tensor]:
@@ -34,12 +34,4 @@ CASES = [
     Case("corrcoef of a vector", torch.corrcoef, lambda: [torch.randn(6)]),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)

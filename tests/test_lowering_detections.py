@@ -11,7 +11,7 @@ import torch
 from torchvision_without_binary import import_torchvision
 
 from exporter.errors import ExportError
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways, check
 
 torchvision = import_torchvision()
 ops, detection = torchvision.ops, torchvision.models.detection
@@ -92,15 +92,7 @@ CASES = [
     Case("deform_conv2d_without_mask", _deform(mask=False, padding=1), _shifts(7, 9), dynamic=False),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 def test_deform_conv_of_opset_19() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 Shape = tuple[int, ...]
@@ -48,12 +48,4 @@ OTHERS = [
     ),
 ]
 
-
-@cases(*CDIST, *OTHERS)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CDIST, *OTHERS)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CDIST, *OTHERS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways, cases, check
 
 special = torch.special
 
@@ -33,15 +33,7 @@ CASES = [
     Case("erfc_rank_0", torch.erfc, lambda: [torch.tensor(0.3)]),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 @cases(*(case for case in CASES if case.inputs()[0].is_floating_point()))

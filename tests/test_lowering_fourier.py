@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 fft = torch.fft
 
@@ -80,12 +80,4 @@ CASES = [
     Case("rfft prime", fft.rfft, _real(2, 521), dynamic=False),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways, cases, check
 
 aten = torch.ops.aten
 
@@ -74,15 +74,7 @@ CASES = [
     Case("atan2_grid", torch.atan2, lambda: [torch.linspace(-1, 1, 5)[:, None], torch.linspace(-1, 1, 5)]),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 @cases(*(case for case in CASES if not case.name.startswith(("angle_i", "nan_to_num", "floor_i", "exp_i", "round_d"))))

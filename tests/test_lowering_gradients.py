@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 ALL = [True, True, True]
@@ -334,12 +334,4 @@ INDEXING = [
 
 EVERY = [*CONVOLUTIONS, *NORMALIZATIONS, *LOSSES, *ACTIVATIONS, *POOLS, *RESIZES, *INDEXING]
 
-
-@cases(*EVERY)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*EVERY)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*EVERY)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways, check
 
 aten = torch.ops.aten
 
@@ -76,15 +76,7 @@ CASES = [
          lambda: [torch.randn(1, 3, 4, 5, 6)], opset_version=20),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 @pytest.mark.parametrize("opset_version", [17, 22])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.lowering import Case, cases, check, ops
+from tests.lowering import Case, both_ways, cases, check, ops
 
 aten = torch.ops.aten
 
@@ -138,15 +138,7 @@ ONE_AXIS = [
 ]  # fmt: skip
 CASES = [*GETTING, *PUTTING, *ONE_AXIS]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 LEAN = [

@@ -7,7 +7,7 @@ import torch
 
 from exporter import export
 from exporter.errors import DataDependentError, DynamicShapeError
-from tests.lowering import Case, cases, check, ops
+from tests.lowering import Case, both_ways, cases, check, ops
 
 aten = torch.ops.aten
 
@@ -91,15 +91,7 @@ CASES = [
     Case("iteration", lambda x: [row * 2 for row in x], _x, fixed=(0,)),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 LEAN = [

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 REDUCTIONS = ["none", "mean", "sum"]
@@ -95,12 +95,4 @@ PROBABILITIES = [
 
 ALL = [*INDICES, *PROBABILITIES]
 
-
-@cases(*ALL)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*ALL)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*ALL)

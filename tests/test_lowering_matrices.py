@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 Shape = tuple[int, ...]
@@ -105,12 +105,4 @@ CROSS = [
     Case("cross int8", torch.linalg.cross, _r((4, 3), (4, 3), dtype=torch.int8), dynamic=False),
 ]
 
-
-@cases(*LINEAR, *PRODUCTS, *SUMS, *CROSS)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*LINEAR, *PRODUCTS, *SUMS, *CROSS)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*LINEAR, *PRODUCTS, *SUMS, *CROSS)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 linalg = torch.linalg
 Shape = tuple[int, ...]
@@ -37,12 +37,4 @@ CASES = [
     Case("vander", lambda x: torch.linalg.vander(x, N=4), _r((3,))),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)

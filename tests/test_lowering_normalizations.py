@@ -7,7 +7,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 F32, F64, F16 = torch.float32, torch.float64, torch.float16
@@ -226,12 +226,4 @@ GROUPS = [
 
 ALL = [*LAYERS, *EVALUATED, *TRAINED, *GROUPS]
 
-
-@cases(*ALL)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*ALL)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*ALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from aten_lowering.rules.orthogonal_polynomials import FAMILIES
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 _NAMES = [str(packet).removeprefix("aten.special_") for packet, *_ in FAMILIES]
 
@@ -25,12 +25,4 @@ CASES += [
     Case("of_integers", torch.special.hermite_polynomial_h, lambda: [torch.arange(5), torch.arange(5)]),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)

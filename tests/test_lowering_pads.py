@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, cases, check, ops
+from tests.lowering import Case, both_ways, check, ops
 
 aten = torch.ops.aten
 
@@ -65,15 +65,7 @@ CASES = [
     Case("truths", lambda x: F.pad(x, (1, 2), value=1), lambda: [torch.rand(3, 4) > 0.5], ops="Pad"),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 def test_no_shape_chains() -> None:

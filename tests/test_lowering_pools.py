@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways, check
 
 aten = torch.ops.aten
 
@@ -123,15 +123,7 @@ CASES = [
     Case("lp_pool2d", partial(F.lp_pool2d, norm_type=2, kernel_size=3), _IMAGE),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 5])

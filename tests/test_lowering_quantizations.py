@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch.ao.quantization.fx import _decomposed  # noqa: F401  # defines the operators
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten, decomposed = torch.ops.aten, torch.ops.quantized_decomposed
 
@@ -98,11 +98,4 @@ def _by_range(x: torch.Tensor) -> torch.Tensor:
     return decomposed.dequantize_per_tensor(quantized, scale, point, -128, 127, _I8)
 
 
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from exporter import export
-from tests.lowering import Case, cases, check, compare, session_of
+from tests.lowering import Case, both_ways, check, compare, session_of
 
 _LAYERS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
@@ -137,14 +137,7 @@ def _over_time(x: torch.Tensor) -> torch.Tensor:
     return h
 
 
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 @pytest.mark.parametrize("opset_version", [17, 22, 23])

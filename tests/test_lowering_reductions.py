@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 nan, inf = float("nan"), float("inf")
 
@@ -139,12 +139,4 @@ EXTREMES = [
 
 ALL = [*SUMS, *TRUTHS, *EXTREMES]
 
-
-@cases(*ALL)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*ALL)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*ALL)

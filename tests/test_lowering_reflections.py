@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 linalg = torch.linalg
 Shape = tuple[int, ...]
@@ -51,12 +51,4 @@ CASES = [
     Case("orthogonal", _orthogonal, _r((6, 3))),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from exporter import export
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways, check
 
 aten = torch.ops.aten
 
@@ -89,15 +89,7 @@ CASES = [
          fixed=(2, 3)),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 nan, inf = float("nan"), float("inf")
 
@@ -74,12 +74,4 @@ CASES = [
     Case("cumulative_trapezoid", torch.cumulative_trapezoid, _x),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)

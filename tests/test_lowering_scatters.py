@@ -8,7 +8,7 @@ import torch
 
 from exporter import export
 from exporter.errors import OpsetError
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 
@@ -80,15 +80,7 @@ CASES = [
     Case("truths", lambda x, i, y: (x > 0).scatter_reduce(1, i, y > 0, "amax"), _x, dynamic=False),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 class _Largest(torch.nn.Module):

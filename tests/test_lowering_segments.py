@@ -6,7 +6,7 @@ import itertools
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 REDUCTIONS = ["sum", "mean", "prod", "max", "min"]
 
@@ -40,12 +40,4 @@ CASES = [
     ),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)

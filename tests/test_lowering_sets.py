@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 nan = float("nan")
 aten = torch.ops.aten
@@ -133,12 +133,4 @@ HISTOGRAMS = [
 
 ALL = [*UNIQUE, *SEARCHES, *HISTOGRAMS]
 
-
-@cases(*ALL)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*ALL)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*ALL)

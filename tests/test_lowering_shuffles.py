@@ -8,7 +8,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 
@@ -54,12 +54,4 @@ CASES = [
          opset_version=17),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)

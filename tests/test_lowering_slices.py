@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.lowering import Case, cases, check, ops
+from tests.lowering import Case, both_ways, cases, check, ops
 
 aten = torch.ops.aten
 
@@ -70,15 +70,7 @@ CASES = [
     ),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 LEAN = [

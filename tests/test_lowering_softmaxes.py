@@ -7,7 +7,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 inf = float("inf")
 aten = torch.ops.aten
@@ -54,12 +54,4 @@ CASES = [
     Case("_softmax_backward_data", lambda x: aten._softmax_backward_data(x, x.exp(), 1, torch.float32), _x),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)

@@ -9,7 +9,7 @@ from functools import partial
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 nan = float("nan")
 aten = torch.ops.aten
@@ -102,12 +102,4 @@ QUANTILES = [
 
 ALL = [*SORTS, *MEDIANS, *QUANTILES]
 
-
-@cases(*ALL)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*ALL)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*ALL)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 linalg = torch.linalg
 Shape = tuple[int, ...]
@@ -74,12 +74,4 @@ CASES = [
     Case("norm", lambda a: linalg.norm(a, -2), _r((4, 5)), dynamic=False),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
