@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,13 @@ def call(function: Callable[..., Any], signature: Signature, leaves: Sequence[An
     args, kwargs = signature.unflatten(copies)
     with torch.no_grad():
         return function(*args, **kwargs)
+
+
+def seed(number: int) -> None:
+    """`torch.manual_seed` without its queue of what GPUs would do, whose tracebacks take milliseconds."""
+    torch.default_generator.manual_seed(number)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(number)
 
 
 def buffers(model: Any, names: Sequence[str]) -> list[torch.Tensor]:
@@ -45,7 +53,7 @@ def untouched(model: Any) -> Iterator[None]:
         for mapping, entries in mappings:
             _restore(mapping, entries)
         for listed, items in lists:
-            if len(listed) != len(items) or any(a is not b for a, b in zip(listed, items, strict=True)):
+            if len(listed) != len(items) or any(map(operator.is_not, listed, items)):
                 listed[:] = items
 
 
@@ -64,6 +72,6 @@ def untouched_values(model: Any) -> Iterator[None]:
 
 
 def _restore(now: dict[Any, Any], before: Mapping[Any, Any]) -> None:
-    if len(now) != len(before) or any(now.get(key, now) is not value for key, value in before.items()):
+    if list(now) != list(before) or any(map(operator.is_not, now.values(), before.values())):
         now.clear()
         now.update(before)

@@ -36,6 +36,7 @@ def session_of(
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = _SILENT
     settings.add_session_config_entry(RECORD, "1")
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # eager runs next, and needs the cores
     if not optimized:
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     fallback = [] if provider == CPU else [CPU]

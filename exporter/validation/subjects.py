@@ -82,7 +82,7 @@ def of_program(
     """
 
     def evaluate(call: Call, seed: int) -> list[torch.Tensor]:
-        torch.manual_seed(seed)
+        eager.seed(seed)
         result = eager.call(program.reference, program.signature, call.arguments)
         return _results([result, eager.buffers(program.reference, program.signature.updated_buffers)])
 
@@ -153,7 +153,7 @@ def of_file(
     function = reference
 
     def evaluate(call: Call, seed: int) -> list[torch.Tensor]:
-        torch.manual_seed(seed)
+        eager.seed(seed)
         args, kwargs = structures.rebuild(
             call.arguments, (_copy(leaf) for _, leaf in structures.flatten(call.arguments))
         )
