@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -118,7 +119,10 @@ def _write_beside(weights: Iterable[ir.TensorProtocol], path: Path) -> list[int]
 
 def _write_tensor(tensor: ir.TensorProtocol, file: BinaryIO) -> None:
     start = file.tell()
-    tensor.tofile(file)  # type: ignore[attr-defined]  # which all tensors of onnx_ir have
+    if isinstance(tensor, ir.ExternalTensor) or tensor.dtype.bitwidth < 8:
+        tensor.tofile(file)  # type: ignore[attr-defined]  # which all tensors of onnx_ir have
+    else:  # as bytes: `tofile` of an array takes five times as long
+        file.write(np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8).data)
     written = file.tell() - start
     if written != tensor.nbytes:
         raise OSError(f"{tensor.name}: must be {tensor.nbytes} bytes, got {written}")
