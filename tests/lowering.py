@@ -40,7 +40,7 @@ def cases(*rows: Case) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return pytest.mark.parametrize("case", rows, ids=[row.name for row in rows])
 
 
-def both_ways(rows: Sequence[Case]) -> tuple[Callable[..., None], Callable[..., None]]:
+def both_ways(*rows: Case) -> tuple[Callable[..., None], Callable[..., None]]:
     """The two tests of a family's cases: exported statically, and with dynamic dims."""
 
     @cases(*rows)
