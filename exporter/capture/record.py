@@ -144,7 +144,7 @@ def recording(
         stack.enter_context(integer_bindings(call))
         stack.enter_context(module_calls(around))
         stack.enter_context(control_flow_as_called())
-        stack.enter_context(lengths())
+        stack.enter_context(lengths(RecordedTensor))
         stack.enter_context(tensors_of_parts(RecordedTensor))
         stack.enter_context(tensors_as_sizes(RecordedTensor))
         stack.enter_context(extremes())

@@ -1,4 +1,4 @@
-"""`len`, `min`, `max` and `torch.tensor`, which Python and torch would answer with numbers: sizes stay symbolic."""
+"""`len`, `min`, `max`, `range` and `torch.tensor`, which would take sizes for numbers: they stay symbolic."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import torch
 
 
 @contextlib.contextmanager
-def lengths() -> Iterator[None]:
-    """Let `len(tensor)` be symbolic, which Python itself takes only as a number."""
+def lengths(kind: type[torch.Tensor]) -> Iterator[None]:
+    """Let `len(tensor)` of tensors of a class be symbolic, which Python itself takes only as a number."""
     original = builtins.len
 
     def length(item: Any) -> Any:
-        return item.shape[0] if isinstance(item, torch.Tensor) and item.ndim else original(item)
+        return item.shape[0] if type(item) is kind and item.ndim else original(item)  # asked for thousands of times
 
     builtins.len = length
     try:
