@@ -32,8 +32,8 @@ def main(
         "Lowering rules by the time for an emitted node",
         ("rule", "µs a node", "nodes", "calls", "total, ms", "models"),
         what=f"{', '.join(models or ['every case of the zoo'])}, static and dynamic, {rounds} times each after a"
-        f" warm-up; processor time of the"
-        f" fastest round. The table has the {SLOWEST} slowest that emit nodes, and all above {BAR_MICROSECONDS} µs.",
+        f" warm-up; processor time of the fastest round. The table has the {SLOWEST} slowest that emit nodes, and all"
+        f" above {BAR_MICROSECONDS} µs.",
     )
     found: dict[str, list] = {}
     failed = []
