@@ -21,6 +21,7 @@ from exporter.capture.frames import Frames
 from exporter.capture.graph import Decision, Fork, Source, live_nodes
 from exporter.capture.inert import is_inert
 from exporter.capture.known import ValueNeeded, deciding_inputs, inputs_with_sizes, known_values
+from exporter.capture.number_types import Globals, ask_for_numbers
 from exporter.capture.numbering import Numbering
 from exporter.capture.sizes import Number, SizeNode
 from exporter.capture.tensors import RecordedTensor
@@ -67,6 +68,7 @@ class Answers(Frames):
     examples: dict[str, torch.Tensor]
     opened: dict[int, SizeNode]
     sizes: dict[fx.Node, SizeNode]
+    symbolic_in: Sequence[Globals] | None = None  # the modules whose `int` and `float` are symbolic, where that may be
     _quiet: bool
 
     if TYPE_CHECKING:
@@ -131,9 +133,12 @@ class Answers(Frames):
         """The example's value; noted."""
         if node.data:
             self._need_values(node)
+            ask_for_numbers(self.user_frame(), self.symbolic_in)
             raise self.data_dependent("a number needed from a size that depends on values", node)
         if not self._quiet:
             is_known = len(set(node.values)) == 1
+            if not is_known:
+                ask_for_numbers(self.user_frame(), self.symbolic_in)
             asked = node.compared(operator.eq, int(node.values[0])) if is_known and node.is_int() else node
             self.decisions.append(Decision(asked, self.source(), fixed=not is_known))
         return node.values[0]

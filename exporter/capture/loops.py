@@ -22,6 +22,7 @@ from torch import fx
 from exporter.capture.control_flow import Body, finished_operator, stacked
 from exporter.capture.graph import CapturedGraph
 from exporter.capture.inert import tree_of
+from exporter.capture.number_types import Globals
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor, Spec, Storage
 from exporter.capture.torch_internals import higher_order, outside_modes, replace_tensor
@@ -40,11 +41,13 @@ class Manner:
         rolls: whether Python's loops may become loops of the graph.
         exporting: whether `torch.compiler.is_exporting()` is true, and not `is_compiling()` alone.
         rolled: whether a loop became one.
+        symbolic_in: the modules in which `int(size)` stays symbolic, by their globals; None where it never does.
     """
 
     rolls: bool = False
     exporting: bool = True
     rolled: bool = False
+    symbolic_in: list[Globals] | None = None
 
 
 def rolled_loop(recorder: Recorder, manner: Manner, frame: types.FrameType, bounds: Sequence[Any]) -> Loop | None:

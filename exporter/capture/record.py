@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
@@ -19,6 +20,7 @@ from exporter.capture.handlers import HANDLERS
 from exporter.capture.known import ValueNeeded
 from exporter.capture.libraries import replaced_functions
 from exporter.capture.loops import Manner, check_closed, rolled_loop
+from exporter.capture.number_types import NumbersAsked, numbers
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import SAMPLES, Recorder
 from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
@@ -65,7 +67,7 @@ def record(
     Raises:
         GradientsAsked: `exporter.capture.training.record_with_gradients` can do it.
     """
-    manner, problem = Manner(rolls=signature.is_dynamic), None
+    manner, problem = Manner(rolls=signature.is_dynamic, symbolic_in=[]), None
     counts: dict[Any, tuple[int, ...]] = {}
     while True:
         try:
@@ -74,14 +76,18 @@ def record(
             counts[found.key] = found.values
         except ValueNeeded as question:
             signature.fixed_values |= question.inputs
+        except NumbersAsked as asked:
+            manner = replace(manner, rolled=False, symbolic_in=[*(manner.symbolic_in or ()), asked.module])
         except Exception as error:
             if manner.rolled:
-                manner = Manner(exporting=manner.exporting)
+                manner = replace(manner, rolls=False, rolled=False)
+            elif manner.symbolic_in:
+                manner = replace(manner, rolls=signature.is_dynamic, symbolic_in=None)
             elif isinstance(error, DataDependentError) and error.inputs - signature.fixed_values:
                 signature.fixed_values |= error.inputs
                 warn_fixed_values(error)
             elif manner.exporting and is_raised_by_user(error):  # what libraries do for exporters may be what fails
-                manner, problem = Manner(rolls=signature.is_dynamic, exporting=False), error
+                manner, problem = Manner(rolls=signature.is_dynamic, exporting=False, symbolic_in=[]), error
             else:
                 raise problem or error from None
 
@@ -91,7 +97,7 @@ def _recorded(
     keeps: Keeps, manner: Manner, counts: dict[Any, tuple[int, ...]],
 ) -> CapturedGraph:  # fmt: skip
     recorder = Recorder(state_names(model), HANDLERS)
-    recorder.answers, recorder.equal_counts = answers, counts
+    recorder.answers, recorder.equal_counts, recorder.symbolic_in = answers, counts, manner.symbolic_in
     functions = custom_function_calls(whole_functions(recorder, keeps))
     whole = recording(recorder, model, signature, recorder.call, manner)
     with functions, above_autograd(), _without_gradients(), whole as (args, kwargs):
@@ -150,6 +156,7 @@ def recording(
         stack.enter_context(extremes())
         stack.enter_context(ranges(partial(rolled_loop, recorder, manner)))
         stack.enter_context(open_numbers(recorder))
+        stack.enter_context(numbers(manner.symbolic_in or ()))
         stack.enter_context(script_calls(Script(recorder).call))
         stack.enter_context(replaced_functions())
         stack.enter_context(seeds(recorder))

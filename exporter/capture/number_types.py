@@ -1,0 +1,114 @@
+"""`int(size)` and `float(size)`, which Python itself takes for numbers: symbolic in the modules that ask for them.
+
+`int` is a type that is asked for everywhere, so it is replaced nowhere before it is known that a module's code
+calls it with a size, or with a tensor whose value nobody knows; then the model is recorded again, with another
+`int` among that module's globals.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import inspect
+import math
+import re
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from exporter.capture.tensors import RecordedTensor
+
+Globals = dict[str, Any]
+_NAMES = ("int", "float")
+_IDENTITY = re.compile(rf"\bis\s+(not\s+)?({'|'.join(_NAMES)})\b")  # `type(x) is int`, where no other type will do
+
+
+class NumbersAsked(BaseException):
+    """A module's code makes a number of what is symbolic, by `int` or `float`; no `except Exception` may catch it.
+
+    Attributes:
+        module: the module's globals.
+    """
+
+    def __init__(self, module: Globals) -> None:
+        super().__init__(module.get("__name__"))
+        self.module = module
+
+
+def ask_for_numbers(frame: types.FrameType | None, known: Sequence[Globals] | None) -> None:
+    """Have the model recorded again where a frame calls `int` or `float`, which its module could have otherwise.
+
+    Args:
+        frame: the model's, that needs a number.
+        known: the modules that have it; None where the model cannot be recorded again.
+
+    Raises:
+        NumbersAsked: the module could.
+    """
+    if frame is None or known is None or not set(_NAMES) & set(frame.f_code.co_names):
+        return
+    module = frame.f_globals
+    if not any(item is module for item in known) and not set(_NAMES) & set(module) and not _compares(module):
+        raise NumbersAsked(module)
+
+
+def _compares(module: Globals) -> bool:
+    """Whether a module's code may tell a type from others by its identity."""
+    source = sys.modules.get(module.get("__name__", ""))
+    try:
+        return source is None or _IDENTITY.search(inspect.getsource(source)) is not None
+    except OSError:
+        return True
+
+
+@contextlib.contextmanager
+def numbers(modules: Sequence[Globals]) -> Iterator[None]:
+    """Let `int` and `float` of what is symbolic stay symbolic in modules, given by their globals."""
+    for module in modules:
+        module.update(_TYPES)
+    try:
+        yield
+    finally:
+        for module in modules:
+            for name in _NAMES:
+                del module[name]
+
+
+class _NumberType(type):
+    """The class of what stands for a type of numbers: equal to it, and with the same instances."""
+
+    _original: type
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and not kwargs:
+            number = args[0].item() if type(args[0]) is RecordedTensor else args[0]
+            if isinstance(number, (torch.SymInt, torch.SymFloat)):
+                return _symbolic(cls._original, number)
+        return cls._original(*args, **kwargs)
+
+    def __instancecheck__(cls, item: Any) -> bool:
+        return isinstance(item, cls._original)
+
+    def __subclasscheck__(cls, kind: type) -> bool:
+        return issubclass(kind, cls._original)
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or other is cls._original
+
+    def __hash__(cls) -> int:
+        return hash(cls._original)
+
+
+def _symbolic(kind: type, number: Any) -> Any:
+    """A symbolic number as an integer, toward zero, or as a float."""
+    if kind is float:
+        return torch.sym_float(number)
+    return math.trunc(number) if isinstance(number, torch.SymFloat) else number
+
+
+_TYPES: Globals = {
+    name: _NumberType(name, (getattr(builtins, name),), {"_original": getattr(builtins, name)}) for name in _NAMES
+}

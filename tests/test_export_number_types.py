@@ -1,0 +1,66 @@
+"""`int()` and `float()` of what is symbolic: they stay symbolic where the module's code allows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from exporter import ExportError, export
+
+
+class _Module(nn.Module):
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.function(*inputs)
+
+
+OF_SIZES: dict[str, Callable[[Tensor], Any]] = {
+    "int of a product": lambda x: x[:, : int(x.shape[1] * 0.3)],
+    "int of a quotient": lambda x: x[:, : int(x.shape[1] / 2)],
+    "int of a size": lambda x: x.new_zeros(int(x.shape[1]), 2),
+    "int of a power": lambda x: x[:, : max(1, int(x.shape[1] ** 0.5))],
+    "int of a logarithm": lambda x: x[:, : int(math.log2(x.shape[1]))],
+    "float": lambda x: x * float(x.shape[1]) ** -0.5,
+    "mapped": lambda x: x.reshape(*map(int, (x.shape[1], x.shape[0]))),
+    "with other uses of the types": lambda x: x[:, : int(x.shape[1] / 2)] * (type(x.shape[0]) == int) * int("2"),  # noqa: E721  # what models ask
+    "with instances": lambda x: x[:, : int(x.shape[1] / 2)] + isinstance(3, int) + issubclass(bool, int),
+}
+
+
+@pytest.mark.parametrize("name", OF_SIZES)
+def test_of_a_dynamic_size(name: str) -> None:
+    program = export(_Module(OF_SIZES[name]), torch.randn(2, 10), dynamic_shapes=({1: "n"},))
+    program.validate(sizes=[{"n": 7}, {"n": 16}, {"n": 65}]).check()
+    assert not any(decision.fixed for decision in program.report.decisions)
+
+
+OF_VALUES: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "a mask of lengths": lambda x, lengths: torch.arange(int(lengths.max())) < lengths[:, None],
+    "a slice": lambda x, lengths: x[:, : int(lengths.max())],
+    "a float": lambda x, lengths: x * float(lengths.max()) + float(x.max()),
+    "toward zero": lambda x, lengths: lengths + int(x.min() * 3),
+}
+
+
+@pytest.mark.parametrize("name", OF_VALUES)
+def test_of_a_tensor(name: str) -> None:
+    program = export(_Module(OF_VALUES[name]), (torch.randn(2, 5), torch.tensor([3, 5])))
+    report = program.validate(
+        inputs=[(torch.randn(2, 5), torch.tensor([2, 4])), (torch.randn(2, 5), torch.tensor([1, 1]))]
+    )
+    report.check()
+
+
+def test_a_loop_over_it_needs_the_number() -> None:
+    with pytest.raises(ExportError, match="needs a number here, which fixes n == 10"):
+        export(
+            _Module(lambda x: [x[:, i] for i in range(int(x.shape[1]))]), torch.randn(2, 10), dynamic_shapes=({1: "n"},)
+        )
