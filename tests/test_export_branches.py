@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -152,3 +153,58 @@ def test_at_most_a_number_of_what_is_chosen() -> None:
 
     program = export(model, (torch.rand(300) * 3,))
     program.validate(inputs=[(torch.rand(300) * 3 - 1,), (torch.rand(300) * 0.3,)]).check()
+
+
+def _write_where(x: torch.Tensor) -> torch.Tensor:
+    y, mask = x.clone(), x > 3
+    if mask.any():
+        y[mask] = x[mask].float() * 2
+    if torch.any(x < -2):
+        y[x < -2] = 0.0
+    return y
+
+
+def _cut_to(x: torch.Tensor) -> torch.Tensor:
+    y = torch.nn.functional.interpolate(x[None], size=x.shape[1] // 4 * 8)[0]
+    if x.ndim == 2 and x.shape[1] < y.shape[-1]:
+        y = y[..., : x.shape[1]]
+    if y.size(0) > 3:
+        y = y[:3]
+    return y
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 does not tell which condition is asked")
+@pytest.mark.parametrize("model", [_write_where, _cut_to], ids=lambda model: model.__name__.strip("_"))
+def test_what_does_nothing_where_its_condition_is_false_needs_none(model: Callable[..., Any]) -> None:
+    program = export(model, (X,), dynamic_shapes={"x": {0: "rows", 1: "columns"}})
+    assert "If" not in {node.op_type for node in program.model.graph}
+    assert not [constraint for constraint in program.report.decisions if "columns" in str(constraint)]
+    program.validate(inputs=[(X * 0,), (X + 8,), (X - 8,), (X.reshape(8, 1).repeat(1, 7),), (X[:, :3],)]).check()
+
+
+def _calls_below(x: torch.Tensor) -> torch.Tensor:
+    y = x.clone()
+    if (x > 4).any():
+        y[x > 4] = x[x > 4].max()
+    return y
+
+
+def _other_mask(x: torch.Tensor) -> torch.Tensor:
+    y = x.clone()
+    if (x > 4).any():
+        y[x > 0] = 9.0
+    return y
+
+
+def _first_part(x: torch.Tensor) -> torch.Tensor:
+    y, mask = x.clone(), x > 0
+    if (x > 4).any() and mask.any():
+        y[mask] = 9.0
+    return y
+
+
+@pytest.mark.parametrize("model", [_calls_below, _other_mask, _first_part], ids=lambda model: model.__name__.strip("_"))
+def test_what_does_something_keeps_its_condition(model: Callable[..., Any]) -> None:
+    program = export(model, (X,))
+    assert "If" in {node.op_type for node in program.model.graph}
+    program.validate(inputs=[(X,), (-X,), (X + 8,), (X * 0,)]).check()

@@ -19,6 +19,7 @@ from exporter.capture.data_dependent import answer_for_sizes, is_of_strides
 from exporter.capture.folding import FOLD_LIMIT
 from exporter.capture.frames import Frames
 from exporter.capture.graph import Decision, Fork, Source, live_nodes
+from exporter.capture.idle import guards_nothing
 from exporter.capture.inert import is_inert
 from exporter.capture.known import ValueNeeded, deciding_inputs, inputs_with_sizes, known_values
 from exporter.capture.number_types import Globals, ask_for_numbers
@@ -97,8 +98,12 @@ class Answers(Frames):
         """The example's answer; noted, unless torch's own code asks for an equality that holds at every sample or none.
 
         What the user's own Python code, not torch's, decides by a size that depends on values is noted too.
+        What does nothing where the condition is false is done at every size.
         """
         if not self._quiet:
+            frame = self.user_frame() if in_python else None
+            if frame is not None and guards_nothing(frame):
+                return True
             if node.data:
                 settled = answer_for_sizes(node)
                 if settled is not None:

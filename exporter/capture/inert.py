@@ -13,6 +13,9 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
+Extent = tuple[tuple[int, int], tuple[int, int]]
+
+_NOWHERE = ((0, 0), (sys.maxsize, 0))
 _IS_CAPTURED = re.compile(r"is_(\w+_)?(compiling|exporting|tracing|scripting)")  # asks whether a model is captured
 
 
@@ -22,19 +25,30 @@ def is_inert(frame: types.FrameType) -> bool:
     Told from the source, by names that hold None, True or False, and by whether the model is being compiled;
     from Python 3.11 on, which knows the column that an instruction comes from.
     """
+    names = ChainMap(frame.f_locals, frame.f_globals)
+    return any(is_within(frame, tree) and _truth(tree, names) is not None for tree in _conditions(frame.f_code))
+
+
+def is_within(frame: types.FrameType, tree: ast.expr | ast.stmt) -> bool:
+    """Whether what a frame is at was written in a part of its source; False where nobody knows."""
+    (start, end), (first, last) = place_of(frame), extent_of(tree)
+    return first <= start and end <= last
+
+
+def place_of(frame: types.FrameType) -> Extent:
+    """Line and column of the source where what a frame is at begins and ends; nowhere where nobody knows."""
     if sys.version_info < (3, 11):
-        return False
+        return _NOWHERE
     positions = next(itertools.islice(frame.f_code.co_positions(), frame.f_lasti // 2, None))
     line, end_line, column, end_column = positions
     if line is None or end_line is None or column is None or end_column is None:
-        return False
-    names = ChainMap(frame.f_locals, frame.f_globals)
-    return any(
-        (tree.lineno, tree.col_offset) <= (line, column)
-        and (end_line, end_column) <= (tree.end_lineno or 0, tree.end_col_offset or 0)
-        and _truth(tree, names) is not None
-        for tree in _conditions(frame.f_code)
-    )
+        return _NOWHERE
+    return (line, column), (end_line, end_column)
+
+
+def extent_of(tree: ast.expr | ast.stmt) -> Extent:
+    """Line and column where a part of a source begins and ends."""
+    return (tree.lineno, tree.col_offset), (tree.end_lineno or 0, tree.end_col_offset or 0)
 
 
 @functools.lru_cache(maxsize=256)
