@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -257,31 +257,30 @@ class Translator:
         results = result if isinstance(result, (list, tuple)) else [result]
         if results == [None]:
             raise LoweringError(f"{rule.overload}: the rule must return 1 result, got None")
+        limited = node.meta.get("limited", ())
         for value, specs in zip(results, node.meta.get("specs", ()), strict=False):
             if not isinstance(value, Value) or isinstance(value.type, ir.SequenceType):
                 continue
             expected = from_torch(specs[0].dtype)
             if value.dtype in (None, ir.DataType.UNDEFINED):
-                self._set_type(value, specs, _sizes_of(node, values))
+                self._set_type(value, specs, limited, _sizes_of(node, values))
                 continue
             if value.dtype != expected:
                 raise LoweringError(f"{rule.overload}: the rule must return {expected}, got {value.dtype}")
-            self._check_shape(value, specs, rule)
+            self._check_shape(value, specs, limited, rule)
 
-    def _set_type(self, value: Value, specs: tuple[Spec, ...], known: Mapping[tuple[int, ...], Size]) -> None:
+    def _set_type(
+        self, value: Value, specs: tuple[Spec, ...], limited: Collection[int], known: Mapping[tuple[int, ...], Size]
+    ) -> None:
         """Give the result of an op that inference does not know the type that torch says it has."""
-        shape: list[Size] = []
-        for samples in zip(*(spec.shape for spec in specs), strict=True):
-            fixed = len(set(samples)) == 1
-            shape.append(samples[0] if fixed else known.get(samples) or self.op.fresh("size"))
-        if specs[0].dtype.is_complex:
-            shape.append(2)
+        shape: list[Size] = [
+            size if type(size) is int else known.get(size) or self.op.fresh("size")
+            for size in _sizes_at_samples(specs, limited)
+        ]
         self.op.set_type(value, TensorType(from_torch(specs[0].dtype), tuple(shape)))
 
-    def _check_shape(self, value: Value, specs: tuple[Spec, ...], rule: Rule) -> None:
-        expected: list[Any] = [n if len(set(n)) > 1 else n[0] for n in zip(*(s.shape for s in specs), strict=True)]
-        if specs[0].dtype.is_complex:
-            expected.append(2)
+    def _check_shape(self, value: Value, specs: tuple[Spec, ...], limited: Collection[int], rule: Rule) -> None:
+        expected = _sizes_at_samples(specs, limited)
         if value.shape is None:
             shape = [n if type(n) is int else self.op.fresh("size") for n in expected]
             self.op.set_type(value, TensorType(value.dtype, tuple(shape)))  # type: ignore[arg-type]  # its dtype is known
@@ -387,6 +386,13 @@ def _untagged(result: Any) -> Any:
     if isinstance(result, (list, tuple)):
         return [_untagged(item) for item in result]
     return result
+
+
+def _sizes_at_samples(specs: tuple[Spec, ...], limited: Collection[int]) -> list[Any]:
+    """Each size of a result: a number, or one for each sample where they differ, or where it is among `limited`."""
+    columns = zip(*(spec.shape for spec in specs), strict=True)
+    sizes: list[Any] = [n[0] if n.count(n[0]) == len(n) and n[0] not in limited else n for n in columns]
+    return [*sizes, 2] if specs[0].dtype.is_complex else sizes
 
 
 def _sizes_of(node: fx.Node, values: Mapping[fx.Node, Any]) -> dict[tuple[int, ...], Size]:

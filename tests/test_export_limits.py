@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import onnxruntime
@@ -38,6 +39,7 @@ EVERYWHERE: dict[str, Function] = {
     "beyond the end": lambda x: x[:, 900:].sum(1),
     "top of a minimum": lambda x: x.topk(min(5, x.shape[1]), 1)[0] + 1,
     "as many as a minimum": lambda x: x.amax() + torch.arange(2 * min(5, x.shape[1])),
+    "as many as there are of a minimum": lambda x: x.amax() + torch.ones(torch.arange(2 * min(5, x.shape[1])).shape[0]),
 }
 CONSTRAINED: dict[str, tuple[Function, str]] = {
     "split": (lambda x: x.split(512, 1)[0] * 2, "s <= 512"),
@@ -83,6 +85,55 @@ def test_right_at_every_size(name: str) -> None:
 def test_constraint(name: str) -> None:
     function, expected = CONSTRAINED[name]
     _check(function, expected)
+
+
+BY_VALUE: dict[str, Function] = {
+    "at most": lambda n: torch.arange(min(n.item(), 100)),
+    "at least": lambda n: torch.arange(max(n.item(), 100)) + 1,
+    "remainder": lambda n: torch.arange(n.item() % 2),
+    "quotient": lambda n: torch.arange(n.item() // 100) + 1,
+    "rounded": lambda n: torch.arange(math.ceil(n.item() / 100)),
+    "clamped": lambda n: torch.arange(n.clamp(max=2).item()),
+    "slice from a minimum": lambda n: torch.arange(20)[min(n.item(), 2) :],
+    "slice from a remainder": lambda n: torch.arange(20)[n.item() % 2 :],
+    "size of what was made": lambda n: torch.ones(torch.arange(min(n.item(), 100)).shape[0]),
+    "expanded": lambda n: torch.ones(1).expand(n.item() // 100 + 1),
+    "from one to another": lambda n: torch.arange(n.item() - 2, (2 * n).item(), 3),
+    "down": lambda n: torch.arange((2 * n).item(), n.item(), -1),
+    "one-hot": lambda n: nn.functional.one_hot(n, n.item() + 1),
+    "greatest": lambda n: torch.arange(300).topk(n.item())[0],
+}
+
+
+@pytest.mark.parametrize("name", BY_VALUE)
+@pytest.mark.parametrize("example", [3, 150])
+def test_right_at_every_value(name: str, example: int) -> None:
+    """A number that an input holds is one number among others."""
+    program = export(_Model(BY_VALUE[name]), (torch.tensor(example),))
+    assert not program.report.decisions
+    session = onnxruntime.InferenceSession(program.to_proto().SerializeToString())
+    (size,) = program.model.graph.outputs[0].shape or ()
+    assert type(size) is not int
+    for number in (2, 3, 4, 16, 99, 100, 101, 200, 250):
+        n = torch.tensor(number)
+        (result,) = session.run(None, {"x": n.numpy()})
+        torch.testing.assert_close(torch.from_numpy(result), BY_VALUE[name](n), msg=lambda m, n=n: f"{n}: {m}")
+
+
+def test_cut_off_of_a_float() -> None:
+    """The rounds of a scripted loop, by a sum of floats."""
+
+    def model(x: Tensor) -> Tensor:
+        for i in range(int(x.sum())):
+            x = x + i
+        return x
+
+    program = export(torch.jit.script(model), (torch.ones(3),))
+    session = onnxruntime.InferenceSession(program.to_proto().SerializeToString())
+    for value in (0.0, 0.5, 1.0, 2.0):
+        x = torch.full((3,), value)
+        (result,) = session.run(None, {"x": x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(result), model(x))
 
 
 def test_many_counts_stay_dynamic() -> None:

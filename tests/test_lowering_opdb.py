@@ -37,8 +37,6 @@ KNOWN: dict[str, dict[str, str]] = {
     "linalg.ldl_factor": dict.fromkeys(["float32", "dynamic"], _PIVOTS),
     "linalg.ldl_factor_ex": dict.fromkeys(["float32", "dynamic"], _PIVOTS),
     "linalg.ldl_solve": dict.fromkeys(["float32", "dynamic"], _PIVOTS),
-    "linalg.lstsq": {"dynamic": _CONDITION},
-    "linalg.lstsq.grad_oriented": {"dynamic": _CONDITION},
     "matrix_exp": {"float16": _OVERFLOW},
     "nn.functional.embedding_bag": {"dynamic": _UNSORTED},
     "nn.functional.linear_cross_entropy.chunked": {"dynamic": _CHUNKS},

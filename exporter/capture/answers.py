@@ -43,18 +43,19 @@ INTEGER_ARITHMETIC: dict[Any, Callable[[Any, Any], SizeNode]] = {
     aten.rsub.Tensor: lambda a, b: a._apply(operator.sub, b, a),
     aten.mul.Tensor: lambda a, b: a._apply(operator.mul, a, b),
 }
-# What stands for integers that nobody knows, each for another: small, as such numbers mostly are.
-_SMALL = [(3, 5, 7), (5, 8, 3), (4, 9, 6), (7, 4, 9), (6, 3, 5), (8, 6, 4), (9, 7, 8), (2, 6, 9)]
+# What stands for integers that nobody knows, each for another: two small ones, as such numbers mostly are, one of
+# them even, and a large one, so that `max(n, 100)` is no constant.  A float is 0.3 more: no integer, and what it is
+# cut off to differs between the samples.
+_UNKNOWN = [(3, 8, 607), (5, 4, 613), (4, 9, 617), (7, 6, 619), (6, 3, 631), (8, 5, 641), (9, 2, 643), (2, 7, 647)]
 
 
 def _samples(kind: Number, count: int) -> tuple[Number, ...]:
     """What stands for the next number of a kind that depends on values."""
     if isinstance(kind, bool):
         return True, False, True
-    if isinstance(kind, int):
-        turn, place = divmod(count, len(_SMALL))
-        return tuple(number + 10 * turn for number in _SMALL[place])
-    return 0.3, 0.5, 0.7
+    turn, place = divmod(count, len(_UNKNOWN))
+    numbers = tuple(number + 10 * turn for number in _UNKNOWN[place])
+    return numbers if isinstance(kind, int) else tuple(number + 0.3 for number in numbers)
 
 
 class Answers(Frames):
@@ -236,7 +237,7 @@ class Answers(Frames):
             return value.item()
         if (numbers := self._numbers(tensor)) is not None:
             return numbers
-        if needed := inputs_with_sizes(self.node_of(tensor), self.examples):
+        if needed := inputs_with_sizes(self.node_of(tensor), self.examples, alone=False):
             raise ValueNeeded(needed)
         return self.open_number(tensor)
 

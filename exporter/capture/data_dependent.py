@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
@@ -149,6 +150,11 @@ def outcomes_by_values(
         return whole_outcomes(recorder, args)
     if is_open_slice(func, args, sizes):
         return slice_outcomes(recorder, args)
+    if any(size.data for size in sizes):
+        if func in _RANGES:
+            return range_outcomes(recorder, func, args, kwargs)
+        if func is aten.topk.default:
+            return topk_outcomes(*args)
     return None
 
 
@@ -357,6 +363,35 @@ def slice_outcomes(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
         lengths = list(_counts(recorder, ("slice", recorder.numbering.of(recorder.node_of(tensor)), dim, start, end)))
     pairs = zip(metas, lengths, strict=True)
     return [outcome_of(stretched(meta, dim, max(length, 0)), [meta]) for meta, length in pairs]
+
+
+_RANGES: dict[Any, Callable[..., tuple[Any, Any, Any]]] = {
+    aten.arange.default: lambda end: (0, end, 1),
+    aten.arange.start: lambda start, end: (start, end, 1),
+    aten.arange.start_step: lambda start, end, step=1: (start, end, step),
+}
+
+
+def range_outcomes(
+    recorder: Recorder, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> list[Outcome]:  # fmt: skip
+    """`arange` from or to numbers that depend on values: what stands for them may lie the wrong way round."""
+    bounds = _RANGES[func](*args)
+    samples = [[_meta(bound, sample) for bound in bounds] for sample in range(3)]
+    lengths = [math.ceil((end - start) / step) for start, end, step in samples]
+    if min(lengths) <= 0:
+        nodes = (recorder.graph_node(bound) if isinstance(bound, SizeNode) else bound for bound in bounds)
+        keys = (recorder.numbering.of(node) if isinstance(node, fx.Node) else node for node in nodes)
+        lengths = list(_counts(recorder, ("range", *keys)))
+    dtype = kwargs.get("dtype") or torch.arange(*(type(number)(1) for number in samples[0]), device="meta").dtype
+    return [outcome_of(_empty((length,), dtype), []) for length in lengths]
+
+
+def topk_outcomes(input: RecordedTensor, k: Any, dim: int = -1, *_: bool) -> list[Outcome]:
+    """`topk` by a number that depends on values, and may stand for more than there are."""
+    metas = [_meta(input, sample) for sample in range(3)]
+    values = [stretched(meta, dim, _meta(k, sample)) for sample, meta in enumerate(metas)]
+    return [outcome_of((value, value.to(torch.int64)), []) for value in values]
 
 
 def is_whole(recorder: Recorder, func: Any, args: Sequence[Any]) -> bool:

@@ -115,10 +115,17 @@ _SIZE_STEPS = {
 }  # fmt: skip
 
 
-def inputs_with_sizes(node: fx.Node, examples: Mapping[str, torch.Tensor]) -> frozenset[str]:
+def inputs_with_sizes(
+    node: fx.Node, examples: Mapping[str, torch.Tensor], *, alone: bool = True
+) -> frozenset[str]:  # fmt: skip
     """The inputs whose values are sizes, where a number is computed of such alone; else none.
 
     Such an input is small, of integers, and no mask: `image_grid_thw`, `spatial_shapes`, `image_sizes`.
+
+    Args:
+        node: the number.
+        examples: the values of inputs, by their nodes' names.
+        alone: whether a tensor of rank 0 counts, which may be one number of any kind.
     """
     found: set[str] = set()
     seen: set[fx.Node] = set()
@@ -130,7 +137,7 @@ def inputs_with_sizes(node: fx.Node, examples: Mapping[str, torch.Tensor]) -> fr
         seen.add(item)
         if item.op == "placeholder":
             example = examples.get(item.name)
-            if example is None or not _has_sizes(example):
+            if example is None or not _has_sizes(example) or not (alone or example.ndim):
                 return frozenset()
             found.add(str(item.target))
         elif item.op == "call_function" and "values" not in item.meta:

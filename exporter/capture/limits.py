@@ -9,10 +9,11 @@ here and in what is computed from it.
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import fx
 
 if TYPE_CHECKING:
     from exporter.capture.sizes import SizeNode
@@ -44,32 +45,32 @@ def may_cut(func: Any, args: Sequence[Any], sizes: Sequence[SizeNode]) -> bool:
     return any(type(bound) is int and 0 != bound < ENDLESS for bound in bounds) or any(map(_is_cut, sizes))
 
 
-def limited_sizes(
-    func: Any, args: Sequence[Any], sizes: Sequence[SizeNode], tensors: Sequence[Collection[int]], is_dynamic: bool
-) -> set[int]:  # fmt: skip
+def limited_sizes(func: Any, args: Sequence[Any], sizes: Sequence[SizeNode], nodes: Iterable[fx.Node]) -> set[int]:
     """The sizes above 1 of a call's results that are constant at every sample, and may be others elsewhere.
 
     Args:
         func: what is called.
         args: its arguments.
         sizes: the sizes among them.
-        tensors: of each tensor among them, such sizes.
-        is_dynamic: whether the results are known at several samples.
+        nodes: of the tensors among them; each has such sizes of its own in its meta, as `limited`.
     """
-    if not is_dynamic:
-        return set()
     found = {int(size.values[0]) for size in sizes if len(set(size.values)) == 1 and _is_cut(size)}
     if func is aten.slice.Tensor:
         found |= _constant_of_slice(*args)
-    return found.union(*tensors) - {0, 1}
+    return found.union(*(node.meta["limited"] for node in nodes if "limited" in node.meta)) - {0, 1}
 
 
 def _constant_of_slice(tensor: Any, dim: int = 0, start: Any = None, end: Any = None, step: Any = 1) -> set[int]:
-    """The size of `x[start:end]`, by numbers, where it is constant and the size of x is not."""
-    size = tensor.shape[dim]
-    if not isinstance(size, torch.SymInt) or not {type(start), type(end), type(step)} <= {int, type(None)}:
+    """The size of `x[start:end]`, where it is constant, and the size of x or a bound is not."""
+    given = [tensor.shape[dim], start, end, step]
+    numbers = [number.node if isinstance(number, torch.SymInt) else number for number in given]
+    nodes = [number for number in numbers if hasattr(number, "values")]
+    if not nodes or (nodes[0] is not numbers[0] and not any(map(_is_cut, nodes))):
         return set()
-    lengths = {len(range(n)[start:end:step]) for n in size.node.values}
+    lengths = set()
+    for sample in range(len(nodes[0].values)):
+        size, *bounds = (number.values[sample] if number in nodes else number for number in numbers)
+        lengths.add(len(range(size)[slice(*bounds)]))
     return lengths if len(lengths) == 1 else set()
 
 

@@ -65,6 +65,8 @@ def _replacements(recorder: Recorder) -> dict[tuple[Any, str], Function]:
         functions[torch.fft, name] = _frequencies
     for name, overload in (("linspace", aten.linspace.default), ("logspace", aten.logspace.default)):
         functions[torch, name] = functools.partial(_spaced, recorder, overload)
+    for owner in (torch.nn.functional, layer_bindings):
+        functions[owner, "one_hot"] = functools.partial(_one_hot, recorder)
     for name, window in _WINDOWS.items():
         functions[torch, f"{name}_window"] = functools.partial(_window, window)
     for name in ("tril", "triu"):
@@ -120,6 +122,13 @@ def _spaced(
     kwargs.setdefault("dtype", torch.get_default_dtype())
     made: torch.Tensor = recorder.call(overload, (start, end, steps, *base), kwargs)
     return made
+
+
+def _one_hot(recorder: Recorder, original: Function, tensor: torch.Tensor, num_classes: Any = -1) -> Any:
+    """`one_hot(classes, size)`."""
+    if not _is_open(num_classes):
+        return original(tensor, num_classes)
+    return recorder.call(aten.one_hot.default, (tensor, num_classes), {})
 
 
 _UPSAMPLINGS = (

@@ -93,7 +93,6 @@ class Recorder(Answers, DispatchMode):
         wholes: the sizes of the parts that a tensor was split into by values -> the size of the whole.
         batches: the node of a packed sequence's batch sizes -> the first of them, a size.
         is_seeded: whether the model has set torch's seed, and all that was drawn since is known.
-        limited: node -> those of its sizes that are constant at every sample, and may be less at others.
     """
 
     def __init__(self, names: Mapping[int, str], handlers: Mapping[Any, Callable[..., Any]]) -> None:
@@ -128,7 +127,6 @@ class Recorder(Answers, DispatchMode):
         self.wholes: dict[tuple[tuple[int, ...], ...], tuple[int, ...]] = {}
         self.batches: dict[fx.Node, int | torch.SymInt] = {}
         self.is_seeded = False
-        self.limited: dict[fx.Node, set[int]] = {}
 
     # What torch calls.
 
@@ -398,7 +396,9 @@ class Recorder(Answers, DispatchMode):
                 hint="export with that dim static",
                 source=str(self.source() or ""),
             )
-        columns = [merged([outcome.specs[i] for outcome in outcomes]) for i in range(len(specs))]
+        nodes = map(self.node_of, tensors)
+        limited = limited_sizes(func, args, sizes, nodes) if len(outcomes) > 1 else set()
+        columns = [merged([outcome.specs[i] for outcome in outcomes], limited) for i in range(len(specs))]
         cuts = len(outcomes) > 1 and may_cut(func, args, sizes)
         if len(columns) == 1 and not cuts and (same := self._unchanged(func, tensors, columns[0], aliases[0])):
             return fill(template, same)
@@ -406,8 +406,8 @@ class Recorder(Answers, DispatchMode):
         device = torch.device(device) if device is not None else device_of(tensors)
         node = self.record(func, args, kwargs)
         node.meta["specs"] = tuple(columns)
-        known = [self.limited[n] for n in map(self.node_of, tensors) if n in self.limited] if self.limited else []
-        limited = limited_sizes(func, args, sizes, known, is_dynamic=len(outcomes) > 1)
+        if limited:
+            node.meta["limited"] = limited
         by_values = is_unbacked(func) or has_mask(func, args) or any(size.data for size in sizes)
         if by_values or any("data" in self.node_of(tensor).meta for tensor in tensors):
             node.meta["data"] = True
@@ -420,7 +420,7 @@ class Recorder(Answers, DispatchMode):
                 if "data" in node.meta:
                     part.meta["data"] = True
             if limited:
-                self.limited[part] = limited
+                part.meta["limited"] = limited
             alias = aliases[i]
             if alias is None:
                 wrapped.append(self._wrap(column, device, part))
@@ -463,7 +463,7 @@ class Recorder(Answers, DispatchMode):
             self._quiet = False
 
     def _size(self, values: tuple[int, ...], node: fx.Node | None, axis: int) -> int | torch.SymInt:
-        if values.count(values[0]) == SAMPLES and not (node in self.limited and values[0] in self.limited[node]):
+        if values.count(values[0]) == SAMPLES and (node is None or values[0] not in node.meta.get("limited", ())):
             return values[0]
         data = node is not None and "data" in node.meta and values not in self.named
         if not data:

@@ -19,6 +19,7 @@ from torch import fx
 from exporter import structures
 from exporter.capture.graph import Decision
 from exporter.capture.handlers import HANDLERS
+from exporter.capture.known import ValueNeeded
 from exporter.capture.record import inputs_of, state_names
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor
@@ -177,6 +178,14 @@ def traced_module(
     model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signature: Signature
 ) -> Callable[..., Any]:
     """The model as the `GraphModule` that `torch.fx` traces."""
+    while True:
+        try:
+            return _traced(model, args, kwargs, signature)
+        except ValueNeeded as question:
+            signature.fixed_values |= question.inputs
+
+
+def _traced(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signature: Signature) -> TracedCall:
     root = model if isinstance(model, torch.nn.Module) else torch.nn.Module()
     recorder = Recorder(state_names(root), HANDLERS)
     results: list[Any] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -185,10 +185,11 @@ def device_of(tensors: Sequence[RecordedTensor]) -> torch.device:
     return tensors[0].device if tensors else torch.device("cpu")
 
 
-def merged(specs: Sequence[Spec]) -> tuple[Spec, ...]:
-    """One spec where all samples agree."""
+def merged(specs: Sequence[Spec], limited: Collection[int] = ()) -> tuple[Spec, ...]:
+    """One spec where all samples agree, and no size is one of those that other samples would change."""
     first = specs[0]
-    return (first,) if all(spec == first for spec in specs) else tuple(specs)
+    is_one = all(spec == first for spec in specs) and not any(size in limited for size in first.shape)
+    return (first,) if is_one else tuple(specs)
 
 
 def same_layout(source: tuple[Spec, ...], result: tuple[Spec, ...]) -> bool:
