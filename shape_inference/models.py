@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -15,8 +14,8 @@ from shape_inference.inputs import Given, Names, input_types
 from shape_inference.ordering import in_order
 from shape_inference.registry import UNKNOWN, Call, NotTyped, Rule, rule_for
 from shape_inference.report import Report, label
-from shape_inference.signatures import Signature, signature_of
-from shape_inference.types import Content, TensorType, Type
+from shape_inference.signatures import ANY, Signature, signature_of
+from shape_inference.types import TensorType, Type
 from shape_inference.values import tensor_type, type_of, write
 
 __all__ = ["infer"]
@@ -29,6 +28,9 @@ _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueErro
 
 def infer(model: ir.Model, *, inputs: Given | None = None, strict: bool = False) -> Report:
     """Type every value of a model, in place; no weight is read.
+
+    The garbage collector does not run meanwhile: all that a pass makes stays, and looking at it again and
+    again would take longer than the pass itself.
 
     Args:
         model: The model. Types and shapes that it has are checked, and used where inference
@@ -44,20 +46,10 @@ def infer(model: ir.Model, *, inputs: Given | None = None, strict: bool = False)
         InferenceError: The model is not valid, and `strict` is set.
         GivenError: `inputs` has a name that the model has not, or a shape of another rank.
     """
-    with _collector_paused():
-        return _Inference(model, inputs or {}, strict).report()
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the garbage collector from looking, again and again, at what a pass makes: all of it stays.
-
-    On a chain of 20,000 nodes it would take longer than the pass itself.
-    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        yield
+        return _Inference(model, inputs or {}, strict).report()
     finally:
         if was_enabled:
             gc.enable()
@@ -67,27 +59,42 @@ class _Unsorted(Exception):  # it is no error: the nodes are sorted then
     """A node uses what a later node makes."""
 
 
+class _Types(dict[ir.Value, Type]):
+    """The type of each value; that of one that no node made is sought when a node asks for it.
+
+    Args:
+        source: Says what the type is.
+    """
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: Callable[[ir.Value], Type]) -> None:
+        self._source = source
+
+    def __missing__(self, value: ir.Value | None) -> Type | None:
+        if value is None:
+            return None
+        given = self[value] = self._source(value)
+        return given
+
+
 class _Plan:
     """How the nodes of one operator are typed.
 
     Attributes:
         function: The function of the model that they call.
         rule: The rule.
-        version: The opset version that it is called with.
         signature: What the schema demands.
-        repeats: Whether all that the types of outputs depend on can be compared.
-        known: Results of nodes, by what they depend on.
+        call: What the rule is given, filled anew for each node.
     """
 
-    __slots__ = ("function", "known", "repeats", "rule", "signature", "version")
+    __slots__ = ("call", "function", "rule", "signature")
 
-    def __init__(self, function: ir.Function | None, rule: Rule, version: int, signature: Signature | None) -> None:
+    def __init__(self, function: ir.Function | None, rule: Rule, signature: Signature, call: Call) -> None:
         self.function = function
         self.rule = rule
-        self.version = version
         self.signature = signature
-        self.repeats = signature is not None and signature.is_plain
-        self.known: dict[object, Types] = {}
+        self.call = call
 
 
 def _no_such_op(call: Call) -> Types:
@@ -98,11 +105,6 @@ def _no_rule(call: Call) -> Types:
     raise NotTyped
 
 
-def _by_address(items: Content | None) -> tuple[object, ...] | None:
-    """Sizes or contents as a part of a key: a dim by its address, because its hash would want its text."""
-    return items and tuple([(id(item),) if item.__class__ is Dim else item for item in items])
-
-
 class _Inference:
     """One run over one model."""
 
@@ -110,36 +112,34 @@ class _Inference:
         self._model = model
         self._given = given
         self._strict = strict
-        self._types: dict[ir.Value, Type] = {}
+        self._types = _Types(self._source)
         self._settled: set[ir.Value] = set()  # constants, whose own types stay
         self._names = Names()
         self.fresh = self._names.fresh
         self._errors: list[InferenceError] = []
         self._active: set[object] = set()
-        self._cached: dict[object, tuple[Type | None, ...]] = {}
+        self._cached: dict[object, Types] = {}
         self._attributes: Mapping[str, ir.Attr] = {}
         self._opsets: Mapping[str, int] = model.opset_imports
         self._functions = model.functions
         self._plans: dict[ir.OperatorIdentifier, _Plan] = {}
-        self._interned: dict[object, TensorType] = {}
-        self._alone: set[int] = set()  # the addresses of types that no others are equal to
-        self._held: list[Any] = []  # types that are not shared, so that their addresses stay their own
+        self._is_sorted = False
 
     def report(self) -> Report:
         graph = self._model.graph
         # Before IR version 4 every initializer was an input too; since then such an input is a default.
         with_defaults = (self._model.ir_version or 4) < 4
-        self._types = input_types(graph, self._given, self._names, with_defaults=with_defaults)
+        self._types.update(input_types(graph, self._given, self._names, with_defaults=with_defaults))
         self._graph(graph)
-        for value in graph.outputs:
-            self._outcome(value)
+        self._outcomes(graph)
         types = {value: given for value, given in self._types.items() if given is not UNKNOWN}
         write(types, self._settled)
         return Report(self._errors, types, self._names.origins, self._names.data_sizes, graph)
 
     def _graph(self, nodes: Iterable[ir.Node]) -> None:
         """Type what the nodes make, in an order in which they can run."""
-        errors, sizes = len(self._errors), set(self._names.data_sizes)
+        errors, sizes, was_sorted = len(self._errors), set(self._names.data_sizes), self._is_sorted
+        self._is_sorted = False
         try:
             for node in nodes:
                 self._visit(node)
@@ -148,8 +148,10 @@ class _Inference:
             del self._errors[errors:]
             for name in self._names.data_sizes.keys() - sizes:
                 del self._names.data_sizes[name]
+            self._is_sorted = True
             for node in self._sorted(nodes):
-                self._visit(node, unsorted=True)
+                self._visit(node)
+        self._is_sorted = was_sorted
 
     def _sorted(self, nodes: Iterable[ir.Node]) -> list[ir.Node]:
         """The nodes in order; those on a cycle come last, and are an error."""
@@ -159,26 +161,18 @@ class _Inference:
             self._fail(InferenceError(label(stuck[0]), "nodes must form no cycle", names))
         return ordered + stuck
 
-    def _visit(self, node: ir.Node, *, unsorted: bool = False) -> None:
+    def _visit(self, node: ir.Node) -> None:
         """Type the outputs of one node. What is not known at all is UNKNOWN in the table of types."""
-        types = self._types
-        inputs: list[Type | None] = []
-        for value in node.inputs:
-            given = None
-            if value is not None:
-                given = types.get(value)
-                if given is None:
-                    given = types[value] = self._source(value, node, unsorted)
-            inputs.append(given)
-        outputs = node.outputs
+        self._names.node = node
+        types, outputs = self._types, node.outputs
+        inputs: list[Type | None] = [types[value] for value in node.inputs]  # type: ignore[index]  # None is of no type
         for value, result in zip(outputs, self._results(node, inputs, len(outputs))):  # noqa: B905  # a rule may give more
             if value.shape is not None or value.type is not None:
                 self._names.node = node
                 result = self._reconciled(value, result)
-                self._held.append(result)
             types[value] = UNKNOWN if result is None else result
 
-    def _source(self, value: ir.Value, node: ir.Node | None, unsorted: bool = True) -> Type:
+    def _source(self, value: ir.Value) -> Type:
         """The type of a value that no node made before: a constant, or one that nothing makes.
 
         Raises:
@@ -189,130 +183,80 @@ class _Inference:
             if value.shape is not None:
                 self._settled.add(value)
             try:
-                return tensor_type(constant, self._tensor)
+                return tensor_type(constant)
             except _MALFORMED as error:
                 self._fail(InferenceError(f"initializer {value.name!r}", "its data must fit its shape", error))
                 return UNKNOWN
         if value.producer() is not None:
-            if not unsorted:
+            if not self._is_sorted:
                 raise _Unsorted
         elif not value.is_graph_input() and not value.is_initializer():
+            node = self._names.node
             name = self._names.path + (label(node) if node is not None else "graph")
             kind = "input" if node is not None else "output"
             self._fail(InferenceError(name, f"{kind} {value.name!r} must be made by a node, or be an input"))
         return type_of(value, self.fresh) or UNKNOWN
 
-    def _tensor(self, dtype: ir.DataType, shape: tuple[Size, ...] | None, content: Content | None = None) -> TensorType:
-        """The one type that stands for all that are equal to it."""
-        key = id(dtype), shape, content
-        known = self._interned.get(key)
-        if known is None:
-            known = self._interned[key] = TensorType(dtype, shape, content)
-        return known
-
     def _results(self, node: ir.Node, inputs: list[Type | None], count: int) -> Types:
-        """The types of the outputs of a node; what is like a node before is not typed again."""
-        plan = self._plans.get(node.op_identifier())
-        if plan is None or node.version is not None:
-            plan = self._planned(node)
-        attributes = {name: attr.value for name, attr in node.attributes.data.items()}
-        if self._attributes:
-            return self._typed(node, plan, inputs, self._resolved(node), count)
-        names, alone = self._names, self._alone
-        made_up = len(names.made_up)
-        is_alone = alone and not alone.isdisjoint(map(id, inputs))
-        if is_alone or not plan.repeats:
-            results = self._typed(node, plan, inputs, attributes, count)
-            self._held.append(results)
-            if is_alone or len(names.made_up) != made_up:
-                alone.update([id(item) for item in results if item is not None])
-            return results
-        values = attributes.values()
-        key = (count, *map(id, inputs), *attributes, *values, *map(type, values))  # 1 is 1.0, but of another type
-        known = plan.known.get(key)
-        if known is not None:
-            return known
-        errors = len(self._errors)
-        results = self._typed(node, plan, inputs, attributes, count)
-        if len(names.made_up) != made_up:
-            self._held.append(results)
-            alone.update([id(item) for item in results if item is not None])
-        elif len(self._errors) == errors:
-            results = tuple([self._shared(item) if item.__class__ is TensorType else item for item in results])
-            plan.known[key] = results
-        return results
-
-    def _shared(self, given: TensorType) -> TensorType:
-        """The one type that stands for all that are equal to this one."""
-        key = id(given.dtype), _by_address(given.shape), _by_address(given.content)
-        return self._interned.setdefault(key, given)
-
-    def _typed(
-        self, node: ir.Node, plan: _Plan, inputs: list[Type | None], attributes: dict[str, Any], count: int
-    ) -> Types:
-        """Type the outputs of a node; what is wrong with it is noted, and nothing known of them then."""
-        names = self._names
-        names.node = node
+        """The types of the outputs of a node; what is wrong with it is noted, and nothing known of them then."""
         try:
+            plan = self._plans.get(node.op_identifier())
+            if plan is None or node.version is not None:
+                plan = self._planned(node)
+            signature = plan.signature
+            signature.check(node, inputs, count)
+            attributes = signature.attributes(node, self._attributes)
             if plan.function is not None:
                 return self._called(node, plan.function, inputs, attributes)
-            if plan.signature is not None:
-                plan.signature.check(node, inputs, attributes, count)
-            results = plan.rule(
-                Call(node.op_type, node.domain, plan.version, inputs, attributes, count, self.fresh, self._body)
-            )
+            call = plan.call
+            call.inputs, call.attributes, call.output_count = inputs, attributes, count
+            results = plan.rule(call)
             missing = count - len(results)
-            if missing:
-                return results + (None,) * missing if missing > 0 else results[:count]
-            return results
+            return results if missing <= 0 else results + (None,) * missing
         except NotTyped:
             pass
         except InferenceError as error:
-            self._fail(InferenceError(names.path + label(node), error.must, error.got))
+            self._fail(InferenceError(self._names.path + label(node), error.must, error.got))
         except _MALFORMED as error:
             what = f"{type(error).__name__}: {error}"
-            self._fail(InferenceError(names.path + label(node), "the node must be valid", what))
+            self._fail(InferenceError(self._names.path + label(node), "the node must be valid", what))
         return (None,) * count
 
     def _planned(self, node: ir.Node) -> _Plan:
         """How nodes like this one are typed."""
         domain = "" if node.domain == "ai.onnx" else node.domain
         version = node.version or self._opsets.get(domain) or 1
+        function = self._functions.get(node.op_identifier())
         rule = rule_for(node.op_type, domain, version)
-        signature = signature_of(node.op_type, domain, version)
+        signature = None if function is not None else signature_of(node.op_type, domain, version)
         if rule is None:
             rule = _no_such_op if signature is None and not domain else _no_rule
-        plan = _Plan(self._functions.get(node.op_identifier()), rule, version, signature)
+        call = Call(node.op_type, node.domain, version, (), {}, 0, self.fresh, self._body)
+        plan = _Plan(function, rule, signature or ANY, call)
         if node.version is None:
             self._plans[node.op_identifier()] = plan
         return plan
 
-    def _resolved(self, node: ir.Node) -> dict[str, Any]:
-        """The attributes, those of the function put in place of references."""
-        attributes = {}
-        for name, attr in node.attributes.items():
-            source = self._attributes.get(attr.ref_attr_name) if attr.is_ref() else attr  # type: ignore[arg-type]  # a reference has a name
-            if source is not None:
-                attributes[name] = source.value
-        return attributes
-
-    def _body(self, graph: ir.Graph, inputs: Sequence[Type | None], dead: bool) -> tuple[Type | None, ...]:
+    def _body(self, graph: ir.Graph, inputs: Sequence[Type | None], dead: bool) -> Types:
         """Type a graph attribute for these inputs."""
-        saved = self._names.node, self._errors, self._strict
+        saved = self._names.node, self._errors, self._strict, self._plans
+        self._plans = {}  # the call of the node at hand is still used
         if dead:
             self._errors, self._strict = [], False
         for value, given in zip(graph.inputs, inputs, strict=False):
             self._types[value] = (type_of(value, self.fresh) if given is None else given) or UNKNOWN
-            self._held.append(self._types[value])
         self._graph(graph)
-        self._names.node, self._errors, self._strict = saved
-        return tuple([self._outcome(value) for value in graph.outputs])
+        results = self._outcomes(graph)
+        self._names.node, self._errors, self._strict, self._plans = saved
+        return results
 
-    def _outcome(self, value: ir.Value) -> Type | None:
-        if value not in self._types:
-            self._types[value] = self._source(value, None)
-        given = self._types[value]
-        return None if given is UNKNOWN else given
+    def _outcomes(self, graph: ir.Graph | ir.Function) -> Types:
+        """The types of what a graph gives, once its nodes are typed."""
+        was_sorted, self._is_sorted = self._is_sorted, True
+        self._names.node = None
+        found = [self._types[value] for value in graph.outputs]
+        self._is_sorted = was_sorted
+        return tuple([None if given is UNKNOWN else given for given in found])
 
     def _called(
         self,
@@ -320,7 +264,7 @@ class _Inference:
         function: ir.Function,
         inputs: list[Type | None],
         attributes: dict[str, Any],
-    ) -> tuple[Type | None, ...]:
+    ) -> Types:
         """Type a call of a model-local function by typing its body for these inputs."""
         key = (function.identifier(), tuple(inputs), repr(attributes))
         if key in self._cached:
@@ -329,7 +273,7 @@ class _Inference:
             raise InferenceError(label(node), "a function must not call itself")
         saved = self._types, self._attributes, self._opsets, self._plans, self._names.path
         made_up = len(self._names.made_up)
-        self._types = {}
+        self._types = _Types(self._source)
         self._attributes = {**function.attributes, **_as_given(node, self._attributes)}
         self._opsets = {**saved[2], **function.opset_imports}
         self._plans = {}
@@ -339,7 +283,7 @@ class _Inference:
         self._active.add(function.identifier())
         try:
             self._graph(function)
-            results = tuple([self._outcome(value) for value in function.outputs])
+            results = self._outcomes(function)
         finally:
             self._active.discard(function.identifier())
             self._types, self._attributes, self._opsets, self._plans, self._names.path = saved

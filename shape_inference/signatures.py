@@ -13,46 +13,48 @@ from shape_inference.errors import InferenceError
 from shape_inference.report import label
 from shape_inference.types import TensorType, Type
 
-__all__ = ["Signature", "signature_of"]
+__all__ = ["ANY", "Signature", "signature_of"]
 
-
-_PLAIN = frozenset({"FLOAT", "INT", "STRING", "FLOATS", "INTS", "STRINGS"})
+# How ONNX's schemas write that there may be any number.
+_ANY_NUMBER = 2**31 - 1
 
 
 class Signature:
-    """What a schema demands of a node.
+    """What a schema demands of a node; without a schema, nothing.
 
     Attributes:
         places: Of each input, the element types that it may have, and whether it must be given; the last
             is that of all further ones.
         least, most: How many inputs there may be.
         outputs: How many outputs there may be.
-        kinds: The type of each attribute that the op has, by name.
+        kinds: The type of each attribute that the op has, by name; None where it may have any.
         required: The attributes that must be given.
-        is_plain: Whether attributes are equal where their values are; tensors and graphs are objects of their own.
     """
 
-    __slots__ = ("is_plain", "kinds", "least", "most", "outputs", "places", "required")
+    __slots__ = ("kinds", "least", "most", "outputs", "places", "required")
 
-    def __init__(self, schema: onnx.defs.OpSchema) -> None:
+    def __init__(self, schema: onnx.defs.OpSchema | None) -> None:
+        self.places: tuple[tuple[tuple[ir.DataType, ...], bool], ...] = ()
+        self.least, self.most, self.outputs = 0, _ANY_NUMBER, _ANY_NUMBER
+        self.kinds: dict[str, int] | None = None
+        self.required: tuple[str, ...] = ()
+        if schema is None:
+            return
         single = onnx.defs.OpSchema.FormalParameterOption.Single
         self.places = tuple([(_allowed(frozenset(item.types)), item.option == single) for item in schema.inputs])
-        self.least = schema.min_input
-        self.most = schema.max_input
-        self.outputs = schema.max_output
+        self.least, self.most, self.outputs = schema.min_input, schema.max_input, schema.max_output
         self.kinds = {name: _kind(attribute) for name, attribute in schema.attributes.items()}
-        self.is_plain = all(ir.AttributeType(kind).name in _PLAIN for kind in self.kinds.values())
         self.required = tuple([name for name, attribute in schema.attributes.items() if attribute.required])
 
-    def check(self, node: ir.Node, inputs: list[Type | None], attributes: Mapping[str, Any], outputs: int) -> None:
-        """Check a node.
+    def check(self, node: ir.Node, inputs: list[Type | None], outputs: int) -> None:
+        """Check what goes in and out of a node.
 
         Raises:
-            InferenceError: It has too few or too many inputs or outputs, lacks one or an attribute,
-                or has one of a type that the op does not take.
+            InferenceError: It has too few or too many inputs or outputs, lacks one, or has one of a
+                type that the op does not take.
         """
         if not self.least <= len(inputs) <= self.most:
-            most = f"to {self.most}" if self.most < 2**31 - 1 else "or more"
+            most = f"to {self.most}" if self.most < _ANY_NUMBER else "or more"
             raise InferenceError(label(node), f"the op must have {self.least} {most} inputs", len(inputs))
         for given, (allowed, needed) in zip(inputs, self.places):  # noqa: B905  # what follows the last repeats it
             if given is None:
@@ -62,21 +64,31 @@ class Signature:
                 self._refuse(node, inputs)
         if outputs > self.outputs:
             raise InferenceError(label(node), f"the op must have at most {self.outputs} outputs", outputs)
-        if attributes or self.required:
-            self._check_attributes(node, attributes)
 
-    def _check_attributes(self, node: ir.Node, attributes: Mapping[str, Any]) -> None:
+    def attributes(self, node: ir.Node, outer: Mapping[str, ir.Attr]) -> dict[str, Any]:
+        """The values of the attributes of a node, those of the function that it is in put in place of references.
+
+        Raises:
+            InferenceError: It lacks one, or has one that the op has not, or of another type.
+        """
+        values: dict[str, Any] = {}
+        given: dict[str, ir.Attr] = node.attributes.data
+        if given:
+            kinds = self.kinds
+            for name, attr in given.items():
+                if kinds is not None and attr.type != kinds.get(name):
+                    raise _refused(node, name, attr, kinds)
+                value = attr.value
+                if value is None and attr.is_ref():
+                    source = outer.get(attr.ref_attr_name or "")
+                    if source is None:
+                        continue
+                    value = source.value
+                values[name] = value
         for name in self.required:
-            if name not in attributes:
+            if name not in values:
                 raise InferenceError(label(node), f"attribute {name} must be given")
-        given, kinds = node.attributes.data, self.kinds
-        for name in attributes:
-            kind = kinds.get(name)
-            if kind is None:
-                raise InferenceError(label(node), "its attributes must be of the op", name)
-            if given[name].type != kind:
-                wanted = ir.AttributeType(kind).name
-                raise InferenceError(label(node), f"attribute {name} must be {wanted}", given[name].type.name)
+        return values
 
     def _refuse(self, node: ir.Node, inputs: list[Type | None]) -> NoReturn:
         """Say what is wrong with the inputs."""
@@ -89,6 +101,14 @@ class Signature:
                     label(node), f"input {place} must be of {names or 'no tensor type'}", given.dtype.name
                 )
         raise AssertionError(node)
+
+
+def _refused(node: ir.Node, name: str, attr: ir.Attr, kinds: Mapping[str, int]) -> InferenceError:
+    """Say what is wrong with an attribute."""
+    kind = kinds.get(name)
+    if kind is None:
+        return InferenceError(label(node), "its attributes must be of the op", name)
+    return InferenceError(label(node), f"attribute {name} must be {ir.AttributeType(kind).name}", attr.type.name)
 
 
 def _kind(attribute: onnx.defs.OpSchema.Attribute) -> int:
@@ -118,3 +138,7 @@ def signature_of(op_type: str, domain: str, version: int) -> Signature | None:
         return Signature(onnx.defs.get_schema(op_type, version, domain))
     except onnx.defs.SchemaError:
         return None
+
+
+# What is demanded of an op that has no schema.
+ANY = Signature(None)
