@@ -369,7 +369,7 @@ def product(dims: Iterable[Size]) -> Size:
     constant = 1
     result: Size = 1
     for dim in dims:
-        if isinstance(dim, int):
+        if dim.__class__ is int:
             constant *= dim
         else:
             result = dim if result == 1 else dim * result

@@ -99,10 +99,16 @@ class Call:
             return None
         return self.tensor(index)
 
+    def tensors(self) -> list[TensorType]:
+        """The types of all inputs, at least one, which must be there and be tensors."""
+        if not self.inputs:
+            self.fail("there must be at least one input", 0)
+        return [self.tensor(index) for index in range(len(self.inputs))]
+
     def content(self, index: int) -> Content | None:
         """The contents of an input; None where it is absent or they are not known."""
-        value = self.optional(index)
-        return None if value is None else value.content
+        value = self.inputs[index] if index < len(self.inputs) else None
+        return None if value is None else self.tensor(index).content
 
     def sizes(self, index: int) -> tuple[Size, ...] | None:
         """The contents of an input of integers."""
@@ -121,8 +127,10 @@ class Call:
     def integers(self, index: int) -> tuple[int, ...] | None:
         """The contents of an input if they are all known integers."""
         content = self.content(index)
-        if content is None or any(item.__class__ is not int for item in content):
-            return None
+        if content is not None:
+            for item in content:
+                if item.__class__ is not int:
+                    return None
         return content  # type: ignore[return-value]  # all items are ints
 
     def attribute(self, name: str, default: Any = None) -> Any:

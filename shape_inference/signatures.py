@@ -36,7 +36,7 @@ class Signature:
     def __init__(self, schema: onnx.defs.OpSchema | None) -> None:
         self.places: tuple[tuple[tuple[ir.DataType, ...], bool], ...] = ()
         self.least, self.most, self.outputs = 0, _ANY_NUMBER, _ANY_NUMBER
-        self.kinds: dict[str, int] | None = None
+        self.kinds: dict[str, ir.AttributeType] | None = None
         self.required: tuple[str, ...] = ()
         if schema is None:
             return
@@ -76,7 +76,7 @@ class Signature:
         if given:
             kinds = self.kinds
             for name, attr in given.items():
-                if kinds is not None and attr.type != kinds.get(name):
+                if kinds is not None and attr.type is not kinds.get(name):
                     raise _refused(node, name, attr, kinds)
                 value = attr.value
                 if value is None and attr.is_ref():
@@ -103,17 +103,16 @@ class Signature:
         raise AssertionError(node)
 
 
-def _refused(node: ir.Node, name: str, attr: ir.Attr, kinds: Mapping[str, int]) -> InferenceError:
+def _refused(node: ir.Node, name: str, attr: ir.Attr, kinds: Mapping[str, ir.AttributeType]) -> InferenceError:
     """Say what is wrong with an attribute."""
     kind = kinds.get(name)
     if kind is None:
         return InferenceError(label(node), "its attributes must be of the op", name)
-    return InferenceError(label(node), f"attribute {name} must be {ir.AttributeType(kind).name}", attr.type.name)
+    return InferenceError(label(node), f"attribute {name} must be {kind.name}", attr.type.name)
 
 
-def _kind(attribute: onnx.defs.OpSchema.Attribute) -> int:
-    number: int = attribute.type.value  # type: ignore[attr-defined]  # onnx's stubs lack that it is an enum
-    return number
+def _kind(attribute: onnx.defs.OpSchema.Attribute) -> ir.AttributeType:
+    return ir.AttributeType(attribute.type.value)  # type: ignore[attr-defined]  # onnx's stubs lack that it is an enum
 
 
 # The commonest first: an element type is sought from the left.

@@ -19,6 +19,7 @@ __all__ = ["shape_of", "tensor_type", "type_from_proto", "type_of", "write"]
 Fresh = Callable[[str], Dim]
 Make = Callable[..., TensorType]
 
+_UNDEFINED = ir.DataType.UNDEFINED
 _MAX_FLOATS = 16
 _DTYPES = {dtype.value: dtype for dtype in ir.DataType}  # in a third of the time of the enum's own look-up
 _IS_LITTLE = sys.byteorder == "little"
@@ -119,10 +120,14 @@ def write(types: Mapping[ir.Value, Type], settled: Set[ir.Value]) -> None:
     for value, given in types.items():
         if value in settled:
             continue
-        kind = _ir_type(given)
-        if kind is not None:
-            value.type = kind
-        tensor = tensor_in(given)
+        if given.__class__ is TensorType:
+            tensor: TensorType | None = given
+            if given.dtype is not _UNDEFINED:
+                value.type = ir.TensorType(given.dtype)
+        else:
+            tensor, kind = tensor_in(given), _ir_type(given)
+            if kind is not None:
+                value.type = kind
         dims = None if tensor is None else tensor.shape
         if dims is None:
             continue
@@ -138,7 +143,7 @@ def write(types: Mapping[ir.Value, Type], settled: Set[ir.Value]) -> None:
 def _ir_type(given: Type) -> ir.TypeProtocol | None:
     """The onnx_ir type, without the shape."""
     if isinstance(given, TensorType):
-        return ir.TensorType(given.dtype) if given.dtype is not ir.DataType.UNDEFINED else None
+        return ir.TensorType(given.dtype) if given.dtype is not _UNDEFINED else None
     element = None if given.element is None else _ir_type(given.element)
     if element is None:
         return None

@@ -60,13 +60,16 @@ def test_tells_nodes_apart_that_differ_in_an_attribute_alone() -> None:
 
 
 def test_tells_nodes_apart_that_differ_in_the_type_of_an_attribute() -> None:
-    found = model("""g (float[2, n] x) => (float[?, ?] a, float[?, ?] b) {
+    found = model("""g (float[2, n] x) => (float[?, ?] a, float[?, ?] b, float[?, ?] c, float[?, ?] d) {
       a = Softmax<axis = 1>(x)
       b = Softmax<axis = 1.0>(x)
+      c = Transpose<perm = [1, 0]>(x)
+      d = Transpose<perm = [1.0, 0.0]>(x)
     }""")
     result = infer(found)
-    assert [error.must for error in result.errors] == ["attribute axis must be INT"]
+    assert [error.must for error in result.errors] == ["attribute axis must be INT", "attribute perm must be INTS"]
     assert shown(result, "a") == "float[2, n]"
+    assert shown(result, "c") == "float[n, 2]"
 
 
 def test_does_not_take_two_sizes_of_data_for_one() -> None:

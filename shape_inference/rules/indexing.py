@@ -44,8 +44,11 @@ def gather(call: Call) -> Types:
 
 def _gathered(call: Call, x: TensorType, indices: TensorType, axis: int) -> Content | None:
     places = indices.content or ()
-    if x.content is None or any(type(place) is Dim for place in places):
+    if x.content is None:
         return None
+    for place in places:
+        if type(place) is Dim:
+            return None
     length = x.shape[axis] if x.shape else 0
     if isinstance(length, int):
         for place in places:

@@ -22,47 +22,43 @@ _UNDEFINED = ir.DataType.UNDEFINED
 @infers("Concat")
 def concat(call: Call) -> Types:
     """Put tensors side by side: [*L, a_i, *R] each, axis=len(L) -> [*L, sum a_i, *R]."""
-    tensors = [call.tensor(index) for index in range(len(call.inputs))]
-    if not tensors:
-        call.fail("there must be at least one input", 0)
+    tensors = call.tensors()
     dtype = _one_type(call, tensors)
     shapes = [tensor.shape for tensor in tensors if tensor.shape is not None]
     if not shapes:
         return (TensorType(dtype, None),)
-    rank = len(shapes[0])
-    for dims in shapes:
-        if len(dims) != rank:
+    first = shapes[0]
+    axis = call.axis(call.required("axis") if call.version >= 4 else call.attribute("axis", 1), len(first))
+    result = list(first)
+    total: Size = first[axis]
+    for dims in shapes[1:]:
+        if len(dims) != len(first):
             call.fail("inputs must have one rank", [len(dims) for dims in shapes])
-    axis = call.axis(call.required("axis") if call.version >= 4 else call.attribute("axis", 1), rank)
-    result = list(shapes[0])
-    total: Size = 0
-    for dims in shapes:
         total = dims[axis] + total
-        for place in range(rank):
-            if place != axis and result[place] is not dims[place]:
-                result[place] = unified(call, result[place], dims[place], f"sizes of axis {place}")
+        for place, dim in enumerate(dims):
+            if place != axis and result[place] is not dim:
+                result[place] = unified(call, result[place], dim, f"sizes of axis {place}")
     result[axis] = total if len(shapes) == len(tensors) else call.fresh("concat")
-    return (TensorType(dtype, tuple(result), _joined(call, tensors, axis, tuple(result))),)
+    for tensor in tensors:
+        if tensor.content is not None:
+            return (TensorType(dtype, tuple(result), _joined(call, tensors, axis, tuple(result))),)
+    return (TensorType(dtype, tuple(result)),)
 
 
 def _joined(call: Call, tensors: list[TensorType], axis: int, dims: Shape) -> Content | None:
-    """The contents of a Concat; what is not known in a vector of sizes gets names."""
-    known = [tensor.content is not None for tensor in tensors]
-    if not any(known) or count(dims) is None:
+    """The contents of a Concat of which some are known; what is not known in a vector of sizes gets names."""
+    if count(dims) is None:
         return None
     if len(dims) == 1:
-        if not all(known) and tensors[0].dtype is not ir.DataType.INT64:
-            return None
         items: list[Any] = []
         for tensor in tensors:
             if tensor.content is not None:
                 items += tensor.content
-            else:
-                assert tensor.shape is not None
+            elif tensor.dtype is ir.DataType.INT64 and tensor.shape is not None:
                 items += call.unknown_content(count(tensor.shape) or 0, "size")
+            else:
+                return None
         return tuple(items)
-    if not all(known):
-        return None
     arrays = [array for array in map(array_of, tensors) if array is not None]
     return content_of(np.concatenate(arrays, axis)) if len(arrays) == len(tensors) else None
 
@@ -142,21 +138,20 @@ def slice_(call: Call) -> Types:
     array = None if x.content is None else array_of(x)
     for position, given in enumerate(axes):
         axis = call.axis(given, rank)
-        if starts is None or ends is None or steps is None:
-            places = None
-        else:
+        places: _Places | None = None
+        if starts is not None and ends is not None and steps is not None:
             places = _places(call, dims[axis], starts[position], ends[position], steps[position])
+        if places.__class__ is range:
+            dims[axis] = len(places)
+            array = None if array is None else array.take(places, axis)
+            continue
+        array = None
         if places is None:
             dims[axis] = call.fresh("slice")
-            array = None
             continue
         low, high, step = places
         length = ceil_div(high - low, step) if step > 0 else ceil_div(low - high, -step)
         dims[axis] = larger(length, 0)
-        if array is not None and isinstance(low, int) and isinstance(high, int):
-            array = array.take(range(low, high, step), axis)
-        else:
-            array = None
     content = None if array is None else content_of(array)
     return (TensorType(x.dtype, tuple(dims), content),)
 
@@ -180,9 +175,10 @@ def _slice_inputs(
         axes = range(number)
     if not given_steps and axes is not None:
         steps = (1,) * len(axes)
-    lengths = {len(item) for item in (starts, ends, axes, steps) if item is not None}
-    if len(lengths) > 1:
-        call.fail("starts, ends, axes and steps must have one length", sorted(lengths))
+    for item in (starts, ends, axes, steps):
+        if item is not None and number is not None and len(item) != number:
+            lengths = {len(item) for item in (starts, ends, axes, steps) if item is not None}
+            call.fail("starts, ends, axes and steps must have one length", sorted(lengths))
     return starts, ends, axes, steps
 
 
@@ -190,29 +186,36 @@ def _slice_inputs(
 _FAR = 2**31 - 1
 
 
-def _places(call: Call, dim: Size, start: Size, end: Size, step: Size) -> tuple[Size, Size, int] | None:
+_Places = range | tuple[Size, Size, int]
+
+
+def _places(call: Call, dim: Size, start: Size, end: Size, step: Size) -> _Places | None:
     """What start:end:step means on an axis, as `range` takes it; None where that is open."""
     if type(step) is Dim:
         return None
     if step == 0:
         call.fail("steps must not be 0", 0)
     if step > 0:
+        if dim.__class__ is start.__class__ is end.__class__ is int:
+            return range(*slice(start, end, step).indices(dim))
         low, high = _clamped(start, dim, 0, dim), _clamped(end, dim, 0, dim)
     else:
         low = _clamped(start, dim, 0, dim - 1)
         low = None if low is None else smaller(low, dim - 1)  # which is -1 where there is nothing
         high = -1 if isinstance(end, int) and end <= -_FAR else _clamped(end, dim, -1, dim - 1)
-    return None if low is None or high is None else (low, high, step)
+    if low is None or high is None:
+        return None
+    return range(low, high, step) if low.__class__ is high.__class__ is int else (low, high, step)
 
 
 def _clamped(place: Size, dim: Size, low: Size, high: Size) -> Size | None:
     """A start or end within an axis; a negative one counts from the back."""
-    if isinstance(place, int):
+    if place.__class__ is int:
         if place >= _FAR:
             return high
         if place < 0:
             return low if place <= -_FAR else larger(dim + place, low)
-        return smaller(place, high)
+        return 0 if place == low == 0 and high is dim else smaller(place, high)
     if at_least(place, 0):
         return smaller(place, high)
     if at_least(-1, place):

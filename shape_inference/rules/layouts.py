@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,17 @@ Types = tuple[Type | None, ...]
 Shape = tuple[Size, ...]
 _INT64 = ir.DataType.INT64
 _SHAPES = (_INT64, ir.DataType.UNDEFINED)
+_AXES = list(range(64))  # no tensor has more
 
 
 @infers("Shape")
 def shape(call: Call) -> Types:
     """Return the sizes of the axes start:end: [*S] -> [len(S[start:end])], its contents S."""
     x = call.tensor(0)
-    if x.shape is None:
-        return (TensorType(_INT64, (call.fresh("rank"),)),)
     dims = x.shape
-    if call.version >= 15:
+    if dims is None:
+        return (TensorType(_INT64, (call.fresh("rank"),)),)
+    if call.attributes:
         dims = dims[slice(call.attribute("start", 0), call.attribute("end"))]
     return (TensorType(_INT64, (len(dims),), dims if len(dims) <= MAX_CONTENT else None),)
 
@@ -56,9 +58,12 @@ def _wanted(call: Call, index: int) -> tuple[Shape | None, int | None]:
     if len(tensor.shape) != 1:
         call.fail(f"input {index} must have rank 1", tensor)
     rank = tensor.shape[0]
-    if tensor.content is None:
+    content = tensor.content
+    if content is None:
         return None, rank if rank.__class__ is int else None
-    return call.sizes(index), len(tensor.content)
+    if tensor.dtype is _INT64:
+        return content, len(content)  # type: ignore[return-value]  # integers are no floats
+    return call.sizes(index), len(content)
 
 
 @infers("Reshape")
@@ -118,30 +123,29 @@ def _inferred(call: Call, source: Shape | None, dims: list[Size], rest: int, cop
     """The dim of a -1: what is in the source and in no other dim."""
     if source is None:
         return call.fresh("reshape")
-    left: list[Size | None] = [*source]
-    for axis in copied:
-        if axis != rest:
-            left[axis] = None
+    number = 1
+    symbols: list[Size] = []
+    for axis, size in enumerate(source):
+        if axis in copied:
+            continue
+        if size.__class__ is int:
+            number *= size
+        else:
+            symbols.append(size)
     divisor = 1
-    others: list[Dim] = []
+    others: list[Size] = []
     for axis, dim in enumerate(dims):
         if axis == rest or axis in copied:
             continue
         if dim.__class__ is int:
             divisor *= dim
             continue
-        for place, candidate in enumerate(left):
+        for place, candidate in enumerate(symbols):
             if candidate is dim:
-                left[place] = None
+                del symbols[place]
                 break
         else:
-            others.append(dim)  # type: ignore[arg-type]  # a Dim
-    number, symbols = 1, []
-    for size in left:
-        if size.__class__ is int:
-            number *= size
-        elif size is not None:
-            symbols.append(size)
+            others.append(dim)
     if not others and divisor and number % divisor == 0:
         # Nearly all cases, without a polynomial: what is left is one dim, or a multiple of it.
         number //= divisor
@@ -159,8 +163,11 @@ def _inferred(call: Call, source: Shape | None, dims: list[Size], rest: int, cop
 
 def _check_count(call: Call, source: Shape, dims: list[Size]) -> None:
     """Fail where the numbers of elements differ by a number; a proof for symbols is not worth its time."""
-    if any(dim is other for dim in dims if dim.__class__ is Dim for other in source):
-        return  # it may be 0, and then there are as many elements whatever the other dims are
+    for dim in dims:
+        if dim.__class__ is Dim:
+            for other in source:
+                if other is dim:
+                    return  # it may be 0, and then there are as many elements whatever the other dims are
     difference = product(source) - product(dims)
     if isinstance(difference, int) and difference:
         call.fail("shape must hold all elements", f"{_show(source)} as {_show(dims)}")
@@ -204,13 +211,10 @@ def _stretched(x: TensorType, dims: Shape | None) -> Content | None:
     return content_of(np.broadcast_to(array, static_shape(dims) or ()))
 
 
-def _axes(call: Call, index: int) -> list[int] | None:
+def _axes(call: Call, index: int) -> Sequence[int] | None:
     """The axes, an attribute before opset 13 and an input since; None where they are not known."""
-    if call.version < 13:
-        given = call.attribute("axes")
-        return None if given is None else list(given)
-    found = call.integers(index)
-    return None if found is None else list(found)
+    found: Sequence[int] | None = call.attribute("axes") if call.version < 13 else call.integers(index)
+    return found
 
 
 def _shifted(call: Call, dims: Shape | None, sign: int) -> Shape | None:
@@ -234,10 +238,12 @@ def unsqueeze(call: Call) -> Types:
         return (TensorType(x.dtype, None, x.content),)
     rank = len(x.shape) + len(axes)
     places = [call.axis(axis, rank) for axis in axes]
-    if len(set(places)) != len(places):
-        call.fail("axes must not repeat", axes)
+    if len(places) > 1:
+        if len(set(places)) != len(places):
+            call.fail("axes must not repeat", list(axes))
+        places.sort()
     dims = list(x.shape)
-    for place in sorted(places):
+    for place in places:
         dims.insert(place, 1)
     return (TensorType(x.dtype, tuple(dims), x.content),)
 
@@ -257,11 +263,11 @@ def squeeze(call: Call) -> Types:
             return (TensorType(x.dtype, None, x.content),)
         kept = tuple(dim for dim, one in zip(x.shape, ones, strict=True) if not one)
         return (TensorType(x.dtype, kept, x.content),)
-    places = {call.axis(axis, len(x.shape)) for axis in axes}
+    places = [call.axis(axis, len(x.shape)) for axis in axes]
     for place in places:
-        if same(x.shape[place], 1) is False:
+        if x.shape[place] != 1 and same(x.shape[place], 1) is False:
             call.fail(f"axis {place} must have size 1", x.shape[place])
-    kept = tuple(dim for place, dim in enumerate(x.shape) if place not in places)
+    kept = tuple([dim for place, dim in enumerate(x.shape) if place not in places])
     return (TensorType(x.dtype, kept, x.content),)
 
 
@@ -293,7 +299,7 @@ def transpose(call: Call) -> Types:
     rank = len(x.shape)
     if perm is None:
         perm = range(rank - 1, -1, -1)
-    elif len(perm) != rank or set(perm) != set(range(rank)):
+    elif len(perm) != rank or sorted(perm) != _AXES[:rank]:
         call.fail(f"perm must be a permutation of 0..{rank - 1}", list(perm))
     dims = tuple([x.shape[axis] for axis in perm])
     if x.content is None:

@@ -337,9 +337,7 @@ _VARIADIC: dict[str, Callable[..., Any]] = {
 @infers(*_VARIADIC)
 def variadic(call: Call) -> Types:
     """Lay any number of tensors of one type over one another: [*A], [*B], … -> broadcast."""
-    tensors = [call.tensor(index) for index in range(len(call.inputs))]
-    if not tensors:
-        call.fail("there must be at least one input", 0)
+    tensors = call.tensors()
     dtype = _one_type(call, tensors)
     shape = broadcast_types(call, tensors)
     content = elementwise(_VARIADIC[call.op_type], shape, tensors)

@@ -26,6 +26,8 @@ def matrix_product(call: Call, a: Shape | None, b: Shape | None) -> Shape | None
     inner_b = b[-2] if len(b) > 1 else b[-1]
     if inner_a is not inner_b and inner_a != inner_b and same(inner_a, inner_b) is False:
         call.fail("the inner sizes must be equal", f"{inner_a} and {inner_b}")
+    if len(b) == 2 and len(a) >= 2:
+        return a[:-1] + b[1:]
     lead_a, lead_b = a[:-2], b[:-2]
     lead = lead_a if lead_a == lead_b else broadcast(call, lead_a, lead_b)
     assert lead is not None

@@ -71,7 +71,7 @@ def reduce(call: Call) -> Types:
         folded = set(range(rank))
     else:
         folded = {axis + rank if axis < 0 else axis for axis in axes}
-        if not all(0 <= axis < rank for axis in folded):
+        if min(folded) < 0 or max(folded) >= rank:
             call.fail(f"axes must be in [{-rank}, {rank - 1}]", list(axes))
     dims: tuple[Size, ...]
     if keeps:
