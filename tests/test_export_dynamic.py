@@ -65,7 +65,13 @@ def test_sizes_in_python_arithmetic() -> None:
     def model(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         b, s = x.shape
         positions = torch.arange(s) + s // 2
-        return x.view(b * s), x.expand(3, b, s)[:, :, : s - 1], positions, torch.zeros(s, 2 * b), x / s**0.5
+        return (
+            x.view(torch.sym_sum([b * s, b, -b])),
+            x.expand(3, b, s)[:, :, : s - 1],
+            positions,
+            torch.zeros(s, 2 * b),
+            x / s**0.5,
+        )
 
     program = export(model, (X,), dynamic_shapes={"x": {0: "b", 1: "s"}})
     program.validate(sizes=[{"b": 1, "s": 2}, {"b": 4, "s": 9}]).check()

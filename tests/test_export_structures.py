@@ -93,7 +93,8 @@ def test_variable_arguments() -> None:
     program.validate().check()
 
 
-def test_a_cache_in_and_out() -> None:
+@pytest.mark.parametrize("capture", ["record", "compile", "export"])
+def test_a_cache_in_and_out(capture: str) -> None:
     from transformers import DynamicCache
 
     class Model(nn.Module):
@@ -107,7 +108,8 @@ def test_a_cache_in_and_out() -> None:
         return made
 
     example = cache()
-    program = export(Model(), (torch.ones(1, 2, 1, 4), example), dynamic_shapes={"past": {2: "past"}})
+    inputs = (torch.ones(1, 2, 1, 4), example)
+    program = export(Model(), inputs, dynamic_shapes={"past": {2: "past"}}, capture=capture)
     assert names(program.model.graph.inputs) == ["x", "past.0.key", "past.0.value"]
     assert [str(d) for d in program.model.graph.outputs[1].shape] == ["1", "2", "past + 1", "4"]
     assert example.get_seq_length() == 3

@@ -17,7 +17,7 @@ import exporter.capture.control_flow  # noqa: F401  # their handlers
 from exporter.capture.custom_functions import Keeps
 from exporter.capture.decisions import Constraint, constraints_of
 from exporter.capture.dynamo import compiled_function
-from exporter.capture.exported_program import dynamic_shapes_of, example_of, export_program
+from exporter.capture.exported_program import dynamic_shapes_of, example_of, exported_function
 from exporter.capture.fixing import fixing_few, warn_fixed
 from exporter.capture.graph import CapturedGraph
 from exporter.capture.record import GradientsAsked, record
@@ -38,7 +38,7 @@ FRONT_ENDS: dict[str, FrontEnd] = {
     "record": lambda model, args, kwargs, signature: model,
     "symbolic_trace": traced_module,
     "compile": compiled_function,
-    "export": lambda model, args, kwargs, signature: export_program(model, args, kwargs, signature).module(),
+    "export": lambda model, args, kwargs, signature: exported_function(model, signature),
 }
 
 
@@ -128,9 +128,9 @@ def _capture(
 
 def _recorded(front_end: str, model: Any, signature: Signature, allow_fixed: bool, keeps: Keeps) -> CapturedGraph:
     """The record at samples of the dynamic sizes at which the model works."""
-    args, kwargs = signature.unflatten(signature.leaves)
 
     def recorded() -> CapturedGraph:
+        args, kwargs = signature.unflatten(signature.leaves)  # anew: a front end may run the model, which fills caches
         function = FRONT_ENDS[front_end](model, args, kwargs, signature)
         owner = function if isinstance(function, torch.nn.Module) else model
         owner = owner if isinstance(owner, torch.nn.Module) else None

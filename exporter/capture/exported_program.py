@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from exporter import structures
 from exporter.errors import InputError
-from exporter.signature import Signature
+from exporter.signature import Signature, is_value
 
 
 def example_of(program: torch.export.ExportedProgram) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -41,13 +43,44 @@ def dynamic_shapes_of(program: torch.export.ExportedProgram) -> dict[str, dict[i
     return shapes
 
 
-def export_program(
-    model: torch.nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], signature: Signature
-) -> torch.export.ExportedProgram:
-    """`torch.export` of the model, with the signature's dynamic dims left to `Dim.AUTO`."""
-    if not signature.is_dynamic:
-        return torch.export.export(model, args, dict(kwargs), strict=False)
-    open_dims = [dict.fromkeys(dims, torch.export.Dim.AUTO) if dims else None for dims in signature.dims]
-    positional, keyword = signature.unflatten(open_dims)
-    shapes = dict(zip(signature.positional_names, positional, strict=True)) | keyword
-    return torch.export.export(model, args, dict(kwargs), dynamic_shapes=shapes, strict=False)
+Results = deque[Any]  # torch.export puts lists and attributes of a module back to what they were
+
+
+class _Flat(torch.nn.Module):
+    """A model that takes and returns plain tensors, whatever its structures are: torch knows few of them."""
+
+    def __init__(self, model: Callable[..., Any], signature: Signature, results: Results) -> None:
+        super().__init__()
+        self._model, self._signature, self._results = model, signature, results
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[Any, ...]:
+        """The values among the leaves of the model's result."""
+        leaves = list(self._signature.leaves)
+        for index, tensor in zip(self._signature.tensor_indices, tensors, strict=True):
+            leaves[index] = tensor
+        args, kwargs = self._signature.unflatten(leaves)
+        result = self._model(*args, **kwargs)
+        self._results.append(result)
+        return tuple(leaf for _, leaf in structures.flatten(result) if is_value(leaf))
+
+
+def exported_function(model: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
+    """The model as a function that runs the graph of `torch.export`; dynamic dims are left to `Dim.AUTO` there."""
+    results: Results = deque(maxlen=1)
+    flat = _Flat(model, signature, results)
+    places = signature.tensor_indices
+    shapes = None
+    if signature.is_dynamic:
+        shapes = (tuple(dict.fromkeys(signature.dims[i], torch.export.Dim.AUTO) or None for i in places),)
+    tensors = tuple(signature.leaves[i] for i in places)
+    module = torch.export.export(flat, tensors, dynamic_shapes=shapes, strict=False).module()
+    (result,) = results
+
+    def replay(*args: Any, **kwargs: Any) -> Any:
+        given = [leaf for _, leaf in structures.flatten((args, kwargs))]
+        values = iter(module(*(given[i] for i in places)))
+        return structures.rebuild(
+            result, (next(values) if is_value(leaf) else leaf for _, leaf in structures.flatten(result))
+        )
+
+    return replay

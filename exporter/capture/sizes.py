@@ -7,9 +7,10 @@ the formula, which becomes nodes of the graph only where the size is used.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -170,6 +171,9 @@ class SizeNode:
 
     def round(self, ndigits: int | None = None) -> SizeNode:
         return self._apply(round, self) if ndigits is None else self._apply(round, self, self.wrap_int(ndigits))
+
+    def sym_sum(self, parts: Sequence[SizeNode]) -> SizeNode:
+        return functools.reduce(lambda total, part: total._apply(operator.add, total, part), parts)
 
     def sym_ite(self, yes: SizeNode, no: SizeNode) -> SizeNode:
         return self._apply(_choose, self, yes, no)
