@@ -42,6 +42,7 @@ KNOWN: dict[str, dict[str, str]] = {
     "nn.functional.linear_cross_entropy.chunked": {"dynamic": _CHUNKS},
     "nn.functional.linear_cross_entropy.chunked_none": {"dynamic": _CHUNKS},
     "pca_lowrank": {"dynamic": _SIGNS},
+    "pinverse": {"dynamic": _CONDITION},
     "sort": dict.fromkeys(["float16", "bool", "dynamic"], _TIES),
     "svd_lowrank": {"dynamic": _SIGNS},
     "tensor_split": dict.fromkeys(["float32", "dynamic"], _COUNT),
