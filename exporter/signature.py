@@ -72,6 +72,7 @@ class Signature:
         self.leaves = [leaf for _, leaf in found]
         self.paths = [(parameters[int(path[1])] if path[0] == 0 else path[1], *path[2:]) for path, _ in found]
         self.input_names = _names(self.paths, self.leaves, input_names)
+        _check_layouts(self.input_names, self.leaves)
         if other_calls:
             dynamic_shapes = _differing_dims(self, other_calls, dynamic_shapes)
         self.dims = with_formulas(_dynamic_dims(self, dynamic_shapes, parameters), self.leaves)
@@ -272,6 +273,29 @@ def _names(paths: Sequence[structures.Path], leaves: Sequence[Any], wanted: Sequ
     if len(set(chosen)) < len(chosen):
         raise InputError(f"input_names: must differ, got {', '.join(chosen)}")
     return names
+
+
+def _check_layouts(names: Sequence[str], leaves: Sequence[Any]) -> None:
+    for name, leaf in zip(names, leaves, strict=True):
+        if not isinstance(leaf, torch.Tensor):
+            continue
+        kind = (
+            "nested" if leaf.is_nested
+            else "quantized" if leaf.is_quantized
+            else str(leaf.layout).removeprefix("torch.") if leaf.layout is not torch.strided
+            else ""
+        )  # fmt: skip
+        if kind:
+            raise InputError(
+                f"example_inputs: {name} must be a dense tensor, as an input of an ONNX model is, got a {kind} one",
+                hint=_DENSE_INSTEAD.get(kind, "pass x.to_dense()"),
+            )
+
+
+_DENSE_INSTEAD = {
+    "nested": "pass x.to_padded_tensor(0.0), and the lengths",
+    "quantized": "pass floats, and quantize them in the model: torch.ao.quantization.QuantStub() does",
+}
 
 
 def _output_name(path: structures.Path, count: int) -> str:

@@ -13,6 +13,7 @@ from exporter.capture.parts import TAKES_APART, put_together, split_by_sizes, sp
 from exporter.capture.quantized import QUANTIZED_HANDLERS
 from exporter.capture.quantized_layers import QUANTIZED_LAYERS
 from exporter.capture.recorder import Recorder
+from exporter.capture.sparse import SPARSE_HANDLERS
 from exporter.capture.tensors import RecordedTensor, offset_of
 from exporter.capture.windows import windows
 from exporter.errors import CaptureError
@@ -20,7 +21,7 @@ from exporter.errors import CaptureError
 aten = torch.ops.aten
 
 HANDLERS: dict[Any, Callable[..., Any]] = dict.fromkeys(TAKES_APART, take_apart)
-HANDLERS |= QUANTIZED_HANDLERS | QUANTIZED_LAYERS
+HANDLERS |= QUANTIZED_HANDLERS | QUANTIZED_LAYERS | SPARSE_HANDLERS
 HANDLERS |= dict.fromkeys((aten.cat.default, aten.stack.default), put_together)
 HANDLERS |= dict.fromkeys((aten.split_with_sizes.default, aten.split.sizes), split_by_sizes)
 HANDLERS[aten.tensor_split.tensor_indices_or_sections] = split_by_tensor

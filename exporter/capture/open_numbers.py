@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from exporter.capture.sizes import SizeNode
+from exporter.capture.sparse import made_of_coordinates
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import layer_bindings, size_from_node
 
@@ -67,6 +68,7 @@ def _replacements(recorder: Recorder) -> dict[tuple[Any, str], Function]:
         functions[torch, name] = functools.partial(_spaced, recorder, overload)
     for owner in (torch.nn.functional, layer_bindings):
         functions[owner, "one_hot"] = functools.partial(_one_hot, recorder)
+    functions[torch, "sparse_coo_tensor"] = functools.partial(_sparse, recorder)
     for name, window in _WINDOWS.items():
         functions[torch, f"{name}_window"] = functools.partial(_window, window)
     for name in ("tril", "triu"):
@@ -129,6 +131,15 @@ def _one_hot(recorder: Recorder, original: Function, tensor: torch.Tensor, num_c
     if not _is_open(num_classes):
         return original(tensor, num_classes)
     return recorder.call(aten.one_hot.default, (tensor, num_classes), {})
+
+
+def _sparse(
+    recorder: Recorder, original: Function, indices: Any, values: Any, size: Any = (), **settings: Any
+) -> torch.Tensor:  # fmt: skip
+    """`sparse_coo_tensor(indices, values, (n, n))`."""
+    if not _is_open(*size):
+        return original(indices, values, *([size] if size else []), **settings)
+    return made_of_coordinates(recorder, None, indices, values, list(size), **settings)
 
 
 _UPSAMPLINGS = (

@@ -34,6 +34,7 @@ from exporter.capture.mutation import functional, write_back, written_arguments
 from exporter.capture.numbering import Numbering
 from exporter.capture.packed import PACKED_OUTCOMES
 from exporter.capture.sizes import SizeNode
+from exporter.capture.sparse import dense
 from exporter.capture.tensors import (
     RecordedTensor,
     Spec,
@@ -323,12 +324,12 @@ class Recorder(Answers, DispatchMode):
         known = self._lifted.get(id(tensor))
         if known is not None:
             return known[1]
-        specs = (Spec(tuple(tensor.shape), tensor.stride(), tensor.dtype),)
+        value = dense(tensor)
+        specs = (Spec(tuple(value.shape), value.stride(), value.dtype),)
         name = self._names.get(id(tensor))
-        node = None if name is None else self._state_node(name, tensor)
+        node = None if name is None else self._state_node(name, value)
         recorded = self._wrap(specs, tensor.device, node)
-        if name is None:
-            recorded.constant = tensor.detach()
+        recorded.constant = value.detach() if name is None else None
         self._lifted[id(tensor)] = tensor, recorded
         return recorded
 
