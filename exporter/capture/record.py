@@ -13,6 +13,7 @@ import torch
 from exporter.capture.branches import explored, is_raised_by_user
 from exporter.capture.custom_functions import Keeps, whole_functions
 from exporter.capture.data_dependent import CountsEqual
+from exporter.capture.encoders import padded_encoders
 from exporter.capture.fixing import warn_fixed_values
 from exporter.capture.folding import seeds
 from exporter.capture.graph import CapturedGraph, live_nodes
@@ -159,6 +160,7 @@ def recording(
         stack.enter_context(numbers(manner.symbolic_in or ()))
         stack.enter_context(script_calls(Script(recorder).call))
         stack.enter_context(replaced_functions())
+        stack.enter_context(padded_encoders())
         stack.enter_context(seeds(recorder))
         arguments = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)

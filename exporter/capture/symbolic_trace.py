@@ -17,6 +17,7 @@ import torch
 from torch import fx
 
 from exporter import structures
+from exporter.capture.encoders import padded_encoders
 from exporter.capture.graph import Decision
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.known import ValueNeeded
@@ -201,6 +202,7 @@ def _traced(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signat
         stack.enter_context(untouched(root))
         stack.enter_context(above_autograd())
         stack.enter_context(compiling())
+        stack.enter_context(padded_encoders())
         inputs = [leaf for leaf in inputs_of(recorder, signature) if isinstance(leaf, RecordedTensor)]
         names = [f"input_{i}" for i in range(len(inputs))]
         tracer = ShapeTracer(recorder, dict(zip(names, inputs, strict=True)))
