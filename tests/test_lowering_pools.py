@@ -49,6 +49,11 @@ CASES = [
          ops="MaxPool"),
     Case("max_pool2d_int64", partial(F.max_pool2d, kernel_size=3, padding=1), _x(2, 3, 9, 8, dtype=torch.int64),
          ops="Cast MaxPool Cast"),
+    *(
+        Case(f"max_pool2d_of_zeros_around_{opset}", lambda x: F.max_pool2d(F.pad(-x.abs(), (1, 1, 1, 1)), 3, 2), _IMAGE,
+             ops="Abs Neg Pad MaxPool", opset_version=opset)
+        for opset in (17, 18)
+    ),
     Case("max_pool1d_indices", partial(F.max_pool1d, kernel_size=3, stride=1, padding=1, return_indices=True), _LINE,
          ops="MaxPool Mod"),
     Case("max_pool2d_indices",

@@ -83,7 +83,7 @@ def _maxima(
         _check_whole("max_pool", kernel, space_of(x, space), [*padding, outputs - 1])
         return [op.reduce("ReduceMax", x, list(range(rank(x) - space, rank(x))), keepdims=True)]
     results = op.emit(
-        "MaxPool", [op.cast(batched(op, x, space), wide)],
+        "MaxPool", [_padded_apart(op, op.cast(batched(op, x, space), wide))],
         {
             "kernel_shape": kernel, "strides": each_axis(stride, space, kernel), "pads": [*padding, *padding],
             "dilations": None if set(dilation) == {1} else dilation, "ceil_mode": int(ceil_mode) or None,
@@ -91,6 +91,21 @@ def _maxima(
     )  # fmt: skip
     pooled, *index = results if outputs > 1 else [results]
     return [unbatched(op, result, x) for result in (op.cast(pooled, kind), *index)]
+
+
+def _padded_apart(op: Builder, x: Value) -> Value:
+    """The same, with zeros around it that no runtime takes for the padding of MaxPool, which is the least number.
+
+    onnxruntime's PadFusion does that up to 1.31 at least; it leaves alone what names its axes, and a zero that has
+    any bit set.
+    """
+    node = x.producer()
+    if node is None or node.op_type != "Pad" or "mode" in node.attributes or len(node.inputs) > 3:
+        return x
+    value, pads, *number = node.inputs
+    if op.opset_version >= 18:
+        return op.Pad(value, pads, *(number or [None]), list(range(rank(x))))
+    return x if number or is_integer(dtype(x)) else op.Pad(value, pads, op.constant(-0.0, dtype(x)))
 
 
 def _check_whole(name: str, kernel: Sequence[Size], sizes: Sequence[Size], others: Sequence[int]) -> None:

@@ -43,7 +43,7 @@ class Run:
     @property
     def problem(self) -> str:
         """The first difference outside its tolerance, or ""."""
-        return next((f"{d.name} ({self.inputs}): {d.problem}" for d in self.differences if d.problem), "")
+        return next((f"{d.name} ({self.inputs}): {d.words}" for d in self.differences if d.problem), "")
 
 
 @dataclass
@@ -92,6 +92,13 @@ class ValidationReport:
         """The largest difference of any output in any run, relative to the output's scale."""
         found = [d.relative for result in self.results for r in result.runs for d in r.differences]
         return max(found, default=0.0)
+
+    @property
+    def ill_conditioned(self) -> bool:
+        """Whether outputs differ, and each by no more than eager in float32 differs from eager in float64."""
+        wrong = [d for result in self.results for r in result.runs for d in r.differences if d.problem]
+        complaints = {result.verdict for result in self.results} - {PASSED, ABSENT}
+        return complaints == {DIFFERS} and all(d.ill_conditioned for d in wrong)
 
     def check(self) -> ValidationReport:
         """Return the report.
@@ -146,6 +153,7 @@ class ValidationReport:
                     lines.append(f"  {run.inputs}: not compared: {run.skipped}")
                 lines += [
                     f"  {run.inputs}: {d.name}: largest difference {d.absolute:.2e} ({d.relative:.2e} of the scale)"
+                    + (f"; {d.note}" if d.note else "")
                     for d in run.differences
                 ]
         if self.culprit is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from exporter import eager, structures
 from exporter.errors import InputError
 from exporter.signature import is_value
 from exporter.validation import inputs as make
+from exporter.validation.conditioning import in_float64, raised
 from exporter.validation.runtime import is_random, run, session_of
 from exporter.validation.tensor_files import data_sets
 
@@ -54,6 +55,7 @@ class Subject:
         output_names: the outputs to compare, in order.
         evaluate: what the reference gives for a call, under a random seed.
         untouched: puts back what calls of the reference change.
+        exact: what the reference gives for a call in float64; None where there is no code to run.
         program: where the model came from `export`.
     """
 
@@ -64,6 +66,7 @@ class Subject:
     output_names: list[str]
     evaluate: Callable[[Call, int], list[torch.Tensor]]
     untouched: Callable[[], AbstractContextManager[None]]
+    exact: Callable[[Call], list[torch.Tensor]] | None = None
     program: Program | None = None
 
     @property
@@ -86,13 +89,17 @@ def of_program(
         result = eager.call(program.reference, program.signature, call.arguments)
         return _results([result, eager.buffers(program.reference, program.signature.updated_buffers)])
 
+    def exact(call: Call) -> list[torch.Tensor]:
+        with in_float64(program.reference):
+            return evaluate(replace(call, arguments=[raised(leaf) for leaf in call.arguments]), 0)
+
     calls = [
         Call(description, leaves, [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)])
         for description, leaves in _program_calls(program, inputs, sizes, awkward)
     ]
     return Subject(
         type(program.reference).__name__, program.model, None, calls, program.signature.result_names,
-        evaluate, lambda: eager.untouched_values(program.reference), program,
+        evaluate, lambda: eager.untouched_values(program.reference), exact, program,
     )  # fmt: skip
 
 
@@ -160,7 +167,12 @@ def of_file(
         with torch.no_grad():
             return _results(function(*args, **kwargs))
 
-    return Subject(title, loaded, path, calls, names, evaluate, lambda: eager.untouched_values(function))
+    def exact(call: Call) -> list[torch.Tensor]:
+        leaves = [raised(leaf) for _, leaf in structures.flatten(call.arguments)]
+        with in_float64(function):
+            return evaluate(replace(call, arguments=structures.rebuild(call.arguments, iter(leaves))), 0)
+
+    return Subject(title, loaded, path, calls, names, evaluate, lambda: eager.untouched_values(function), exact)
 
 
 def load(model: str | Path | ir.Model | onnx.ModelProto) -> tuple[ir.Model, Path | None]:
