@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -78,23 +79,19 @@ class _Types(dict[ir.Value, Type]):
         return given
 
 
+@dataclass(slots=True)
 class _Plan:
     """How the nodes of one operator are typed.
 
     Attributes:
-        function: The function of the model that they call.
-        rule: The rule.
+        rule: The rule; for a function of the model, its body.
         signature: What the schema demands.
         call: What the rule is given, filled anew for each node.
     """
 
-    __slots__ = ("call", "function", "rule", "signature")
-
-    def __init__(self, function: ir.Function | None, rule: Rule, signature: Signature, call: Call) -> None:
-        self.function = function
-        self.rule = rule
-        self.signature = signature
-        self.call = call
+    rule: Rule
+    signature: Signature
+    call: Call
 
 
 def _no_such_op(call: Call) -> Types:
@@ -141,16 +138,14 @@ class _Inference:
         errors, sizes, was_sorted = len(self._errors), set(self._names.data_sizes), self._is_sorted
         self._is_sorted = False
         try:
-            for node in nodes:
-                self._visit(node)
+            self._run(nodes)
         except _Unsorted:
             # What was found so far is found again.
             del self._errors[errors:]
             for name in self._names.data_sizes.keys() - sizes:
                 del self._names.data_sizes[name]
             self._is_sorted = True
-            for node in self._sorted(nodes):
-                self._visit(node)
+            self._run(self._sorted(nodes))
         self._is_sorted = was_sorted
 
     def _sorted(self, nodes: Iterable[ir.Node]) -> list[ir.Node]:
@@ -161,16 +156,44 @@ class _Inference:
             self._fail(InferenceError(label(stuck[0]), "nodes must form no cycle", names))
         return ordered + stuck
 
-    def _visit(self, node: ir.Node) -> None:
-        """Type the outputs of one node. What is not known at all is UNKNOWN in the table of types."""
-        self._names.node = node
-        types, outputs = self._types, node.outputs
-        inputs: list[Type | None] = [types[value] for value in node.inputs]  # type: ignore[index]  # None is of no type
-        for value, result in zip(outputs, self._results(node, inputs, len(outputs))):  # noqa: B905  # a rule may give more
-            if value.shape is not None or value.type is not None:
-                self._names.node = node
-                result = self._reconciled(value, result)
-            types[value] = UNKNOWN if result is None else result
+    def _run(self, nodes: Iterable[ir.Node]) -> None:
+        """Type what nodes make, one after the other; what is not known at all is UNKNOWN in the table of types.
+
+        This is the loop that a pass spends its time in: what it uses is at hand, and what is rare is elsewhere.
+        """
+        names, types, plans, outer = self._names, self._types, self._plans, self._attributes
+        results: Types
+        for node in nodes:
+            names.node = node
+            inputs: list[Type | None] = [types[value] for value in node.inputs]  # type: ignore[index]  # None is of no type
+            outputs = node.outputs
+            try:
+                plan = plans.get(node.op_identifier())
+                if plan is None or node.version is not None:
+                    plan = self._planned(node)
+                signature, call = plan.signature, plan.call
+                call.inputs, call.output_count = inputs, len(outputs)
+                signature.check(node, inputs, len(outputs))
+                call.attributes = signature.attributes(node, outer)
+                results = plan.rule(call)
+            except NotTyped:
+                results = ()
+            except (InferenceError, *_MALFORMED) as error:
+                self._fail(self._named(node, error))
+                results = ()
+            if len(results) < len(outputs):
+                results += (None,) * (len(outputs) - len(results))
+            for value, result in zip(outputs, results):  # noqa: B905  # a rule may give more
+                if value.shape is not None or value.type is not None:
+                    result = self._reconciled(value, result)
+                types[value] = UNKNOWN if result is None else result
+
+    def _named(self, node: ir.Node, error: Exception) -> InferenceError:
+        """What a rule raised, as an error that names the node."""
+        name = self._names.path + label(node)
+        if isinstance(error, InferenceError):
+            return InferenceError(name, error.must, error.got)
+        return InferenceError(name, "the node must be valid", f"{type(error).__name__}: {error}")
 
     def _source(self, value: ir.Value) -> Type:
         """The type of a value that no node made before: a constant, or one that nothing makes.
@@ -197,42 +220,20 @@ class _Inference:
             self._fail(InferenceError(name, f"{kind} {value.name!r} must be made by a node, or be an input"))
         return type_of(value, self.fresh) or UNKNOWN
 
-    def _results(self, node: ir.Node, inputs: list[Type | None], count: int) -> Types:
-        """The types of the outputs of a node; what is wrong with it is noted, and nothing known of them then."""
-        try:
-            plan = self._plans.get(node.op_identifier())
-            if plan is None or node.version is not None:
-                plan = self._planned(node)
-            signature = plan.signature
-            signature.check(node, inputs, count)
-            attributes = signature.attributes(node, self._attributes)
-            if plan.function is not None:
-                return self._called(node, plan.function, inputs, attributes)
-            call = plan.call
-            call.inputs, call.attributes, call.output_count = inputs, attributes, count
-            results = plan.rule(call)
-            missing = count - len(results)
-            return results if missing <= 0 else results + (None,) * missing
-        except NotTyped:
-            pass
-        except InferenceError as error:
-            self._fail(InferenceError(self._names.path + label(node), error.must, error.got))
-        except _MALFORMED as error:
-            what = f"{type(error).__name__}: {error}"
-            self._fail(InferenceError(self._names.path + label(node), "the node must be valid", what))
-        return (None,) * count
-
     def _planned(self, node: ir.Node) -> _Plan:
         """How nodes like this one are typed."""
         domain = "" if node.domain == "ai.onnx" else node.domain
         version = node.version or self._opsets.get(domain) or 1
         function = self._functions.get(node.op_identifier())
-        rule = rule_for(node.op_type, domain, version)
-        signature = None if function is not None else signature_of(node.op_type, domain, version)
+        signature = None
+        if function is not None:
+            rule: Rule | None = functools.partial(self._called, function)
+        else:
+            rule, signature = rule_for(node.op_type, domain, version), signature_of(node.op_type, domain, version)
         if rule is None:
             rule = _no_such_op if signature is None and not domain else _no_rule
         call = Call(node.op_type, node.domain, version, (), {}, 0, self.fresh, self._body)
-        plan = _Plan(function, rule, signature or ANY, call)
+        plan = _Plan(rule, signature or ANY, call)
         if node.version is None:
             self._plans[node.op_identifier()] = plan
         return plan
@@ -258,15 +259,11 @@ class _Inference:
         self._is_sorted = was_sorted
         return tuple([None if given is UNKNOWN else given for given in found])
 
-    def _called(
-        self,
-        node: ir.Node,
-        function: ir.Function,
-        inputs: list[Type | None],
-        attributes: dict[str, Any],
-    ) -> Types:
+    def _called(self, function: ir.Function, call: Call) -> Types:
         """Type a call of a model-local function by typing its body for these inputs."""
-        key = (function.identifier(), tuple(inputs), repr(attributes))
+        inputs, node = call.inputs, self._names.node
+        assert node is not None
+        key = (function.identifier(), tuple(inputs), repr(call.attributes))
         if key in self._cached:
             return self._cached[key]
         if function.identifier() in self._active:
@@ -287,6 +284,7 @@ class _Inference:
         finally:
             self._active.discard(function.identifier())
             self._types, self._attributes, self._opsets, self._plans, self._names.path = saved
+            self._names.node = node
         if len(self._names.made_up) == made_up:
             self._cached[key] = results
         return results

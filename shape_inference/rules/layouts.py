@@ -106,7 +106,7 @@ def reshape(call: Call) -> Types:
         for axis in rest:
             result[axis] = call.fresh("reshape")
     elif x.shape is not None:
-        _check_count(call, x.shape, result)
+        _check_count(call, x.shape, tuple(result))
     return (TensorType(x.dtype, tuple(result), x.content),)
 
 
@@ -161,15 +161,17 @@ def _inferred(call: Call, source: Shape | None, dims: list[Size], rest: int, cop
     return total // by
 
 
-def _check_count(call: Call, source: Shape, dims: list[Size]) -> None:
+def _check_count(call: Call, source: Shape, dims: Shape) -> None:
     """Fail where the numbers of elements differ by a number; a proof for symbols is not worth its time."""
-    for dim in dims:
-        if dim.__class__ is Dim:
-            for other in source:
-                if other is dim:
-                    return  # it may be 0, and then there are as many elements whatever the other dims are
-    difference = product(source) - product(dims)
-    if isinstance(difference, int) and difference:
+    given, wanted = static_shape(source), static_shape(dims)
+    if given is not None and wanted is not None:
+        differ = math.prod(given) != math.prod(wanted)
+    elif any(dim is other for dim in dims if dim.__class__ is Dim for other in source):
+        return  # it may be 0, and then there are as many elements whatever the other dims are
+    else:
+        difference = product(source) - product(dims)
+        differ = difference.__class__ is int and difference != 0
+    if differ:
         call.fail("shape must hold all elements", f"{_show(source)} as {_show(dims)}")
 
 
