@@ -298,10 +298,18 @@ def extreme(kind: str, sizes: tuple[Size, ...]) -> Size:
 
 def _decides(kind: str, winner: Size, loser: Size) -> bool:
     if kind == "broadcast":
-        return winner is loser or dims.at_least(winner, 2) is True
+        return winner is loser or dims.at_least(winner, 2) is True or _is_capped(loser, winner)
     if kind == "max":
         return dims.at_least(winner, loser) is True
     return dims.at_least(loser, winner) is True
+
+
+def _is_capped(size: Size, other: Size) -> bool:
+    """Whether a size is the minimum of another and of what is at least 2: where it is less, neither of them is 1."""
+    atom = None if isinstance(size, int) else lone_atom(size._terms)
+    if atom is None or atom.kind != "min" or not any(arg is other for arg in atom.args):
+        return False
+    return all(arg is other or dims.at_least(arg, 2) is True for arg in atom.args)
 
 
 def _weight(size: Size) -> int:

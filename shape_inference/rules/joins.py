@@ -135,7 +135,7 @@ def slice_(call: Call) -> Types:
     if axes is None:
         return (TensorType(x.dtype, call.unknown_shape(rank, "slice")),)
     dims = list(x.shape)
-    array = None if x.content is None else array_of(x)
+    taken: list[tuple[int, range]] = []
     for position, given in enumerate(axes):
         axis = call.axis(given, rank)
         places: _Places | None = None
@@ -143,17 +143,28 @@ def slice_(call: Call) -> Types:
             places = _places(call, dims[axis], starts[position], ends[position], steps[position])
         if places.__class__ is range:
             dims[axis] = len(places)
-            array = None if array is None else array.take(places, axis)
-            continue
-        array = None
-        if places is None:
+            taken.append((axis, places))
+        elif places is None:
             dims[axis] = call.fresh("slice")
-            continue
-        low, high, step = places
-        length = ceil_div(high - low, step) if step > 0 else ceil_div(low - high, -step)
-        dims[axis] = larger(length, 0)
-    content = None if array is None else content_of(array)
-    return (TensorType(x.dtype, tuple(dims), content),)
+        else:
+            low, high, step = places
+            length = ceil_div(high - low, step) if step > 0 else ceil_div(low - high, -step)
+            dims[axis] = larger(length, 0)
+    if x.content is None or len(taken) < len(axes):
+        return (TensorType(x.dtype, tuple(dims)),)
+    return (TensorType(x.dtype, tuple(dims), _taken(x, taken)),)
+
+
+def _taken(x: TensorType, taken: list[tuple[int, range]]) -> Content | None:
+    """The contents at some places of some axes."""
+    if x.content is not None and x.shape is not None and len(x.shape) == len(taken) == 1:
+        return tuple([x.content[place] for place in taken[0][1]])
+    array = array_of(x)
+    if array is None:
+        return None
+    for axis, places in taken:
+        array = array.take(places, axis)
+    return content_of(array)
 
 
 def _slice_inputs(
