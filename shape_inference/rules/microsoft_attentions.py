@@ -253,7 +253,7 @@ def gemma_rotary_embedding(call: Call) -> Types:
     return TensorType(q.dtype, q.shape), TensorType(k.dtype, k.shape)
 
 
-@infers("PagedAttention", domain=_MS)
+@infers("PagedAttention", "SparsePagedAttention", domain=_MS)
 def paged_attention(call: Call) -> Types:
     """Attend over a cache in blocks: [T, W] -> [T, H*F], and the caches as they are.
 
