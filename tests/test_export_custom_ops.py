@@ -289,3 +289,42 @@ def test_onnxruntime_runs_a_kept_function_with_its_optimizer() -> None:
     program = export(lambda x: scaled(x, 0.5), (X,), lowerings={scaled: ScaledScript})
     session = onnxruntime.InferenceSession(program.to_proto().SerializeToString(), providers=["CPUExecutionProvider"])
     assert np.allclose(session.run(None, {"x": X.numpy()})[0], scaled(X, 0.5).numpy())
+
+
+def test_a_node_that_the_model_spells() -> None:
+    """By `torch.onnx.ops.symbolic`, of a domain that nobody can run, and of ONNX's own."""
+
+    def model(x: torch.Tensor) -> Any:
+        spelled = torch.onnx.ops.symbolic(
+            "house::Scaled", (x, None, x), {"alpha": 0.5, "name": "n", "axes": [0, 1], "by": [0.5]},
+            dtype=torch.float16, shape=(*x.shape, 2), version=3, metadata_props={"from": "test"},
+        )  # fmt: skip
+        top, places = torch.onnx.ops.symbolic_multi_out(
+            "house::Top", (x,), {}, dtypes=(x.dtype, torch.int64), shapes=([x.shape[0]], [2])
+        )
+        return spelled, top, places
+
+    program = export(model, (X,), dynamic_shapes={"x": {0: "batch"}})
+    scaled, top = program.model.graph
+    assert (scaled.domain, scaled.op_type, scaled.inputs[1]) == ("house", "Scaled", None)  # the input left out
+    assert {k: v.value for k, v in scaled.attributes.items()} == {
+        "alpha": 0.5,
+        "name": "n",
+        "axes": (0, 1),
+        "by": (0.5,),
+    }
+    assert scaled.metadata_props["from"] == "test"
+    assert (top.domain, top.op_type, len(top.outputs)) == ("house", "Top", 2)
+    assert program.model.opset_imports["house"] == 3
+    assert [str(output.type) + str(output.shape) for output in program.model.graph.outputs] == [
+        "FLOAT16[batch,4,2]", "FLOAT[batch]", "INT64[2]",
+    ]  # fmt: skip
+
+
+def test_a_node_of_onnx_that_the_model_spells() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return torch.onnx.ops.symbolic("Celu", (x,), {"alpha": 0.5}, dtype=x.dtype, shape=x.shape)
+
+    program = export(model, (X,))
+    assert op_types(program) == "Celu"
+    compare(session_of(program), lambda x: torch.celu(x, 0.5), [X])
