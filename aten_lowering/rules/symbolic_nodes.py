@@ -1,6 +1,6 @@
-"""`torch.onnx.ops.symbolic`: nodes that a model spells itself, of any domain.
+"""Nodes of any domain that a model spells itself, by `symbolic` of torch's operators for ONNX.
 
-They exist only once `torch.onnx.ops` is imported, so they are registered by their names.
+These exist only once they are imported, so they are registered by their names.
 """
 
 from __future__ import annotations
