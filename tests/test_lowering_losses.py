@@ -36,7 +36,23 @@ def _probabilities() -> list[torch.Tensor]:
     return [torch.randn(6, 5), torch.rand(6, 5), torch.rand(5)]
 
 
+def _ignoring_the_length(x: torch.Tensor, target: torch.Tensor, label_smoothing: float) -> torch.Tensor:
+    """As models that answer questions do: a place beyond the text counts for nothing."""
+    length = x.shape[1]
+    return F.cross_entropy(x, target.clamp(0, length), ignore_index=length, label_smoothing=label_smoothing)
+
+
+def _places() -> list[torch.Tensor]:
+    return [torch.randn(6, 5), torch.tensor([0, 4, 100, 2, 2, 1])]
+
+
 INDICES = [
+    *[
+        Case(
+            f"ignored is the length, smoothed by {share}", partial(_ignoring_the_length, label_smoothing=share), _places
+        )
+        for share in (0.0, 0.2)
+    ],
     Case("cross_entropy is one op", F.cross_entropy, _classes, fixed=(1,), ops="SoftmaxCrossEntropyLoss"),
     Case("nll_loss is one op", F.nll_loss, _classes, fixed=(1,), ops="NegativeLogLikelihoodLoss"),
     *[

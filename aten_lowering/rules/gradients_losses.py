@@ -37,7 +37,7 @@ def nll_loss_backward(
     if reduction == _MEAN:
         grad_output = op.Div(grad_output, op.cast(total_weight, dtype(grad_output)))
     amounts = op.Mul(amounts, grad_output)
-    counts = op.Not(op.Equal(classes, ignore_index))
+    counts = op.Not(op.Equal(classes, op.scalar(ignore_index)))
     places = op.Where(counts, classes, 0)
     axis = min(1, rank(self) - 1)
     nothing = op.expand(op.constant(0.0, dtype(self)), dims(self))

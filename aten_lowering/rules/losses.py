@@ -14,6 +14,7 @@ from shape_inference import Size
 aten = torch.ops.aten
 
 _NONE, _MEAN, _SUM = 0, 1, 2
+_IGNORED = -100  # no class
 _REDUCTIONS = {_NONE: "none", _MEAN: "mean", _SUM: "sum"}
 
 
@@ -29,6 +30,9 @@ def _class_loss(
 ) -> Value:  # fmt: skip
     """NegativeLogLikelihoodLoss or SoftmaxCrossEntropyLoss: [N, C, *S], [N, *S] -> [] or [N, *S]."""
     target = op.cast(target, ir.DataType.INT64)
+    if type(ignore_index) is not int:  # the attribute is a number, and models ignore the class that is their length
+        is_ignored = op.Equal(target, op.scalar(ignore_index))
+        target, ignore_index = op.Where(is_ignored, _IGNORED, target), _IGNORED
     batched = rank(x) > 1
     if not batched:
         x, target = op.unsqueeze(x, [0]), op.unsqueeze(target, [0])
@@ -65,7 +69,7 @@ def nll_loss_forward(
 
 def class_weights(op: Builder, x: Value, target: Value, weight: Value | None, ignore_index: Size) -> Value:
     """The weight of each target's class, 0 where it is ignored: [N, *S]."""
-    counts = op.Not(op.Equal(op.cast(target, ir.DataType.INT64), ignore_index))
+    counts = op.Not(op.Equal(op.cast(target, ir.DataType.INT64), op.scalar(ignore_index)))
     if weight is None:
         return op.cast(counts, dtype(x))
     chosen = op.Gather(weight, op.Where(counts, op.cast(target, ir.DataType.INT64), 0))
