@@ -222,3 +222,16 @@ def test_the_report_in_words() -> None:
     assert lines[0] == "captured by record"
     assert lines[1] == f"holds where m > 1 (decided at {__file__}:{start + 1}, in _attention)"
     assert [line.split(":")[0] for line in lines[-4:]] == ["capture", "translation", "optimization", "total"]
+
+
+def test_results_that_a_mask_decides_are_those_of_the_example() -> None:
+    """As Longformer's attentions: there are some of tokens that attend to all, where there are such tokens."""
+
+    def attentions(x: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+        return (x, x.sum(1)) if (mask > 1).any() else (x * mask,)
+
+    inputs = (torch.randn(2, 3), torch.tensor([[1, 1, 0], [1, 1, 1]]))
+    with pytest.warns(FixedValuesWarning, match="mask: is fixed at the example's values"):
+        program = export(attentions, inputs)
+    assert program.signature.output_names == ["output"]
+    program.validate().check()

@@ -75,7 +75,9 @@ def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequenc
     try:
         return joined(then, other, len(answers))
     except Apart as reason:
-        raise DataDependentError(f"a decision by values: {reason}", hint=error.hint, source=error.source) from None
+        apart = DataDependentError(f"a decision by values: {reason}", hint=error.hint, source=error.source)
+        apart.inputs = error.inputs
+        raise apart from None
 
 
 def is_raised_by_user(error: Exception) -> bool:
