@@ -37,6 +37,13 @@ def _uneven(x: torch.Tensor) -> torch.Tensor:
     return y
 
 
+def _viewed_as(x: torch.Tensor) -> torch.Tensor:
+    """A cut of a tensor whose size values decide, seen in another shape."""
+    count = (x > 0).sum().item()
+    rows = torch.arange((count + 1) * 4).view(count + 1, 4)
+    return rows[1:].view_as(torch.empty(4, count))
+
+
 def _overlapping(x: torch.Tensor) -> torch.Tensor:
     """[batch, seq, heads, d] -> chunks of 2 rows, each with one of the next: what Longformer's windows are."""
     rows = x.transpose(1, 2).reshape(-1, x.shape[1], x.shape[3])
@@ -110,6 +117,7 @@ NUMBERS = [
         torch.stft(x, 16, window=torch.hann_window(16), return_complex=True), 16, window=torch.hann_window(16),
         length=x.shape[-1]), _x(2, 80)),
     Case("stride", lambda x: x * x.stride(0) + x.stride(1), _X),
+    Case("cut_viewed_as_another", _viewed_as, _x(3, 4)),
     Case("chunks_that_overlap", _overlapping, _x(2, 8, 2, 3), fixed=(0, 2, 3)),
     Case("chunks_that_overlap_in_one_of_a_batch", _overlapping, _x(1, 8, 2, 3), fixed=(0, 3)),
     Case("numbers_from_a_seed", _seeded, _X, fixed=(1,)),

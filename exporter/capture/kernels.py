@@ -160,14 +160,15 @@ def special(*overloads: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
     return register
 
 
-def _reshaped(tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """A view where the strides allow one, else a copy: strides decide nothing."""
-    return tensor.reshape(shape)
-
-
 @special(aten.view.default, aten._unsafe_view.default, aten.view_copy.default)
 def _view(tensor: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    return _reshaped(tensor, size)
+    """A view where the strides allow one, else a copy: strides decide nothing."""
+    return tensor.reshape(size)
+
+
+@special(aten.view_as.default)
+def _view_as(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return tensor.reshape(other.shape)
 
 
 @special(aten.nansum.default, aten.nanmean.default)
