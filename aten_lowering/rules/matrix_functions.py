@@ -8,6 +8,7 @@ import onnx_ir as ir
 import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype
+from aten_lowering.elementwise import wide
 from aten_lowering.loops import repeated
 from aten_lowering.registry import lowers
 from aten_lowering.rules.linear_systems import inverse
@@ -15,8 +16,8 @@ from aten_lowering.rules.matrices import identity_of, multiplied
 
 aten = torch.ops.aten
 
-# Terms of the series that reach the last digit of matrices of norm 1 / 2.
-_TERMS = {ir.DataType.FLOAT: 9, ir.DataType.DOUBLE: 16}
+_DOUBLE = ir.DataType.DOUBLE
+_TERMS = 16  # of the series: they reach the last digit of doubles, for matrices of norm 1 / 2
 
 
 @lowers(aten.linalg_matrix_power.default, aten.matrix_power.default)
@@ -38,24 +39,24 @@ def matrix_power(op: Builder, self: Value, n: int) -> Value:
 def matrix_exp(op: Builder, self: Value) -> Value:
     """[*B, N, N] -> [*B, N, N], `sum of self^k / k!`.
 
-    exp(A) = exp(A / 2^s)^(2^s), s such that the norm of A / 2^s is at most 1 / 2.
+    exp(A) = exp(A / 2^s)^(2^s), s such that the norm of A / 2^s is at most 1 / 2; in doubles, for each
+    squaring doubles what was rounded before.
     """
-    kind = dtype(self)
-    count = _TERMS.get(kind, 9)
-    norm = op.reduce("ReduceMax", op.reduce("ReduceSum", op.Abs(self), [-2], keepdims=True), [-1], keepdims=True)
-    norm = op.Max(norm, op.constant(0.5, kind))
+    matrix = wide(op, self)
+    norm = op.reduce("ReduceMax", op.reduce("ReduceSum", op.Abs(matrix), [-2], keepdims=True), [-1], keepdims=True)
+    norm = op.Max(norm, op.constant(0.5, _DOUBLE))
     halvings = op.Ceil(op.Div(op.Log(op.Mul(norm, 2.0)), math.log(2)))
-    small = op.Div(self, op.Pow(op.constant(2.0, kind), halvings))
-    one = identity_of(op, self)
+    small = op.Div(matrix, op.Pow(op.constant(2.0, _DOUBLE), halvings))
+    one = identity_of(op, matrix)
 
     def add(op: Builder, step: Value, total: Value) -> tuple[list[Value], list[Value]]:
-        divisor = op.cast(op.Sub(op.constant(count), step), kind)
+        divisor = op.cast(op.Sub(op.constant(_TERMS), step), _DOUBLE)
         return [op.Add(one, op.Div(op.MatMul(small, total), divisor))], []
 
     def square(op: Builder, step: Value, power: Value) -> tuple[list[Value], list[Value]]:
-        return [op.Where(op.Less(op.cast(step, kind), halvings), op.MatMul(power, power), power)], []
+        return [op.Where(op.Less(op.cast(step, _DOUBLE), halvings), op.MatMul(power, power), power)], []
 
-    (total,) = repeated(op, count, [op.expand(one, dims(self))], add)
+    (total,) = repeated(op, _TERMS, [op.expand(one, dims(matrix))], add)
     squarings = op.fresh("squarings")
     op.source(squarings, op.cast(op.ReduceMax(halvings, keepdims=0), ir.DataType.INT64), None)
-    return repeated(op, squarings, [total], square)[0]
+    return op.cast(repeated(op, squarings, [total], square)[0], dtype(self))
