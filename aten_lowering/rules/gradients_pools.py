@@ -58,6 +58,22 @@ def adaptive_max_pool3d_backward(op: Builder, grad_output: Value, self: Value, i
     return _scattered(op, grad_output, self, indices, 3)
 
 
+@lowers(aten.fractional_max_pool2d_backward.default)
+def fractional_max_pool2d_backward(
+    op: Builder, grad_output: Value, self: Value, kernel_size: Sequence[int], output_size: Sequence[int], indices: Value
+) -> Value:
+    """[*N, *O] -> [*N, *S]: each gradient at the place of its maximum."""
+    return _scattered(op, grad_output, self, indices, 2)
+
+
+@lowers(aten.fractional_max_pool3d_backward.default)
+def fractional_max_pool3d_backward(
+    op: Builder, grad_output: Value, self: Value, kernel_size: Sequence[int], output_size: Sequence[int], indices: Value
+) -> Value:
+    """[*N, *O] -> [*N, *S]: each gradient at the place of its maximum."""
+    return _scattered(op, grad_output, self, indices, 3)
+
+
 @lowers(aten.avg_pool2d_backward.default, aten.avg_pool3d_backward.default)
 def avg_pool_backward(
     op: Builder, grad_output: Value, self: Value, kernel_size: Sequence[int], stride: Sequence[int],

@@ -49,7 +49,20 @@ def stft(
 
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: int | None = None) -> Tensor:
     """[*B, P, M], [*B, R, M] -> [*B, P, R], the p-norms of the differences."""
-    return torch.linalg.vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+    return _norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p)
+
+
+def pdist(self: Tensor, p: float = 2.0) -> Tensor:
+    """[N, M] -> [N (N - 1) / 2], the p-norms of the differences of row i and row j, i < j."""
+    first, second = torch.triu_indices(self.shape[0], self.shape[0], 1)
+    return _norm(self[first] - self[second], p)
+
+
+def _norm(difference: Tensor, p: float) -> Tensor:
+    """[*S, M] -> [*S]; the number of those that are not 0, whose gradient is 0, where p is 0."""
+    if p == 0:
+        return torch.linalg.vector_norm(difference.detach(), 0, -1) + (difference * 0).sum(-1)
+    return torch.linalg.vector_norm(difference, p, -1)
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -136,6 +149,43 @@ def embedding_bag(
         result = rows.new_zeros(shape).scatter_add(0, places, rows * factors.unsqueeze(-1))
         result = result / sizes.clamp(min=1).unsqueeze(-1) if mode == 1 else result
     return result, bags, sizes, offsets
+
+
+# Reductions of neighbouring runs of elements.
+
+# What a reduction starts from, and the one that scatter_reduce calls it.
+_REDUCTIONS = {
+    "sum": (0.0, "sum"), "mean": (0.0, "sum"), "prod": (1.0, "prod"), "max": (-torch.inf, "amax"),
+    "min": (torch.inf, "amin"),
+}  # fmt: skip
+
+
+def segment_reduce(
+    data: Tensor, reduce: str, *, lengths: Tensor | None = None, indices: Tensor | None = None,
+    offsets: Tensor | None = None, axis: int = 0, unsafe: bool = False, initial: float | None = None,
+) -> Tensor:  # fmt: skip
+    """[*B, n, *R], run lengths [*B, k] or limits [*B, k + 1], axis=len(B) -> [*B, k, *R].
+
+    What lies behind the last run does not count: it is put into one more, which is cut off.
+    """
+    if lengths is not None:
+        sizes, ends = lengths, lengths.cumsum(axis)
+    elif offsets is not None:
+        ends = offsets.narrow(axis, 1, offsets.shape[axis] - 1)
+        sizes = ends - offsets.narrow(axis, 0, offsets.shape[axis] - 1)
+    else:
+        raise RuntimeError("segment_reduce(): lengths or offsets must be given")
+    count, behind = sizes.shape[axis], [1] * (data.ndim - axis - 1)
+    runs = (ends.unsqueeze(axis) <= torch.arange(data.shape[axis]).unsqueeze(1)).sum(axis + 1)
+    places = runs.reshape(*runs.shape, *behind).expand_as(data)
+    start, reduction = _REDUCTIONS[reduce]
+    shape = [*data.shape[:axis], count + 1, *data.shape[axis + 1 :]]
+    result = data.new_full(shape, start if initial is None else initial)
+    result = result.scatter_reduce(axis, places, data, reduction).narrow(axis, 0, count)
+    if reduce == "mean":
+        divisor = sizes if initial is None else sizes.clamp(min=1)
+        result = result / divisor.reshape(*divisor.shape, *behind)
+    return result
 
 
 # Sampling.
@@ -227,6 +277,8 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "unsafe_chunk": unsafe_chunk,
     "stft": stft,
     "cdist": cdist,
+    "pdist": pdist,
+    "segment_reduce": segment_reduce,
     "bilinear": bilinear,
     "_weight_norm": weight_norm,
     "linalg_det": linalg_det,
@@ -236,5 +288,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "embedding_bag": embedding_bag,
     "embedding_bag.padding_idx": embedding_bag,
     "grid_sampler": grid_sampler,
+    "grid_sampler_2d": grid_sampler,
+    "grid_sampler_3d": grid_sampler,
     **{f"{name}.vec": _interpolation(getattr(aten, name).default) for name in _INTERPOLATIONS},
 }

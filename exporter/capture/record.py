@@ -69,14 +69,13 @@ def record(
         GradientsAsked: `exporter.capture.training.record_with_gradients` can do it.
     """
     manner, problem = Manner(rolls=signature.is_dynamic, symbolic_in=[]), None
-    counts: dict[Any, tuple[int, ...]] = {}
     while True:
         try:
-            return explored(lambda answers: _recorded(function, model, signature, answers, keeps, manner, counts))
-        except CountsEqual as found:
-            counts[found.key] = found.values
-        except ValueNeeded as question:
-            signature.fixed_values |= question.inputs
+            return with_known_values(
+                lambda answers, counts: _recorded(function, model, signature, answers, keeps, manner, counts),
+                signature,
+                lambda: manner.rolled or bool(manner.symbolic_in),
+            )
         except NumbersAsked as asked:
             manner = replace(manner, rolled=False, symbolic_in=[*(manner.symbolic_in or ()), asked.module])
         except Exception as error:
@@ -84,13 +83,36 @@ def record(
                 manner = replace(manner, rolls=False, rolled=False)
             elif manner.symbolic_in:
                 manner = replace(manner, rolls=signature.is_dynamic, symbolic_in=None)
-            elif isinstance(error, DataDependentError) and error.inputs - signature.fixed_values:
-                signature.fixed_values |= error.inputs
-                warn_fixed_values(error)
             elif manner.exporting and is_raised_by_user(error):  # what libraries do for exporters may be what fails
                 manner, problem = Manner(rolls=signature.is_dynamic, exporting=False, symbolic_in=[]), error
             else:
                 raise problem or error from None
+
+
+def with_known_values(
+    recorded: Callable[[Sequence[bool], dict[Any, tuple[int, ...]]], CapturedGraph], signature: Signature,
+    may_differ: Callable[[], bool] = lambda: False,
+) -> CapturedGraph:  # fmt: skip
+    """Record again, knowing more, for as long as the recording asks for values that can be known.
+
+    Args:
+        recorded: takes answers to decisions by values, and what counts of elements must be.
+        signature: is told which inputs' values are fixed.
+        may_differ: whether what failed may be recorded in another way, which comes before fixing values.
+    """
+    counts: dict[Any, tuple[int, ...]] = {}
+    while True:
+        try:
+            return explored(lambda answers: recorded(answers, counts))
+        except CountsEqual as found:
+            counts[found.key] = found.values
+        except ValueNeeded as question:
+            signature.fixed_values |= question.inputs
+        except DataDependentError as error:
+            if may_differ() or not error.inputs - signature.fixed_values:
+                raise
+            signature.fixed_values |= error.inputs
+            warn_fixed_values(error)
 
 
 def _recorded(

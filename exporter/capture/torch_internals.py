@@ -232,7 +232,7 @@ def below_autograd(formulas: Mapping[str, Callable[..., Any]]) -> Iterator[None]
     """Let autograd see the calls first and dispatch modes what it makes of them, backward passes too.
 
     Attention and recurrent layers come in their formulas: what fuses them here is no part of a model.  `formulas`
-    are called in the place of the overloads of these names.
+    are called in the place of the overloads of these names (`aten::cdist`).
     """
     math = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
     mkldnn = torch._C._get_mkldnn_enabled()

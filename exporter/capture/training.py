@@ -6,22 +6,23 @@ The recorder stands below autograd here. It sees the formulas that calls are mad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import fx
 
 from exporter.capture import own_overloads
-from exporter.capture.branches import explored
+from exporter.capture.alignments import alignment_formulas
 from exporter.capture.formulas import FORMULAS
 from exporter.capture.graph import CapturedGraph, Source
 from exporter.capture.handlers import HANDLERS, IN_PLACE_VIEWS
-from exporter.capture.known import ValueNeeded
 from exporter.capture.parts import take_apart
 from exporter.capture.randomness import SEEDED
-from exporter.capture.record import finished, recording, state_names
+from exporter.capture.record import finished, recording, state_names, with_known_values
 from exporter.capture.recorder import Recorder
+from exporter.capture.recurrences import recurrent_formulas
 from exporter.capture.tensors import RecordedTensor, Spec
 from exporter.capture.torch_internals import (
     backward_sequence,
@@ -126,21 +127,19 @@ def record_step(
         The graph. Behind the placeholders of the signature come those of trained parameters, of buffers that
         are written, and of what the step asked for.
     """
-    while True:
-        try:
-            return explored(lambda answers: _recorded(function, model, signature, step, trained, answers))
-        except ValueNeeded as question:
-            signature.fixed_values |= question.inputs
+    return with_known_values(
+        lambda answers, counts: _recorded(function, model, signature, step, trained, answers, counts), signature
+    )
 
 
 def _recorded(
     function: Callable[..., Any], model: torch.nn.Module, signature: Signature, step: Step,
-    trained: Collection[str], answers: Sequence[bool],
+    trained: Collection[str], answers: Sequence[bool], counts: dict[Any, tuple[int, ...]],
 ) -> CapturedGraph:  # fmt: skip
     buffers = {name for name, _ in model.named_buffers()}
     recorder = TrainingRecorder(state_names(model), {*trained, *buffers})
-    recorder.answers = answers
-    with below_autograd(FORMULAS), recording(recorder, model, signature, _call) as (args, kwargs):
+    recorder.answers, recorder.equal_counts = answers, counts
+    with _recording(recorder, model, signature) as (args, kwargs):
         results = step(recorder, function(*args, **kwargs))
         captured = finished(recorder, model, list(results.values()))
     opened = {*trained, *captured.mutations}
@@ -156,27 +155,37 @@ def record_with_gradients(
     function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature
 ) -> CapturedGraph:  # fmt: skip
     """Record one call of a function that takes gradients itself, such as forces of an energy."""
-    while True:
-        try:
-            return explored(lambda answers: _recorded_with_gradients(function, model, signature, answers))
-        except ValueNeeded as question:
-            signature.fixed_values |= question.inputs
+    return with_known_values(
+        lambda answers, counts: _recorded_with_gradients(function, model, signature, answers, counts), signature
+    )
 
 
 def _recorded_with_gradients(
-    function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool]
+    function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool],
+    counts: dict[Any, tuple[int, ...]],
 ) -> CapturedGraph:  # fmt: skip
     recorder = TrainingRecorder(state_names(model), (), seeded=False)
-    recorder.answers = answers
-    with below_autograd(FORMULAS), recording(recorder, model, signature, _call) as (args, kwargs):
+    recorder.answers, recorder.equal_counts = answers, counts
+    with _recording(recorder, model, signature) as (args, kwargs):
         captured = finished(recorder, model, signature.flatten_result(function(*args, **kwargs)))
         captured.forks, captured.result_names = recorder.forks, signature.output_names
         return captured
 
 
-def _call(overload: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Through the dispatcher, so that autograd sees it."""
-    return overload(*args, **kwargs)
+@contextlib.contextmanager
+def _recording(
+    recorder: Recorder, model: torch.nn.Module | None, signature: Signature
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:  # fmt: skip
+    """Record below autograd; yields the arguments of the call."""
+    functions = FORMULAS | recurrent_formulas(recorder) | alignment_formulas(recorder)
+    formulas = {f"aten::{name}": function for name, function in functions.items()}
+
+    def call(overload: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A formula by itself, for the dispatcher wants its sizes as numbers; others so that autograd sees them."""
+        return formulas.get(overload.name(), overload)(*args, **kwargs)
+
+    with below_autograd(formulas), recording(recorder, model, signature, call) as arguments:
+        yield arguments
 
 
 def native_batch_norm(
