@@ -65,7 +65,7 @@ def make(terms: Terms) -> Size:
     dim = _dims.get(key)
     if dim is not None:
         return dim
-    balanced = _balanced(terms)
+    balanced = terms if len(terms) == 1 else _balanced(terms)
     if balanced is not terms:
         size = make(balanced)
         if not isinstance(size, int):
@@ -103,7 +103,7 @@ def _balanced(terms: Terms) -> Terms:
 def _balancing(terms: Terms, monomial: Monomial) -> Terms | None:
     """What to add to a sum to balance the halves in one of its monomials: a multiple of 0."""
     for place, atom in enumerate(monomial):
-        if atom.kind != "floordiv" or len(terms) == 1:
+        if atom.kind != "floordiv":
             continue
         above, below = atom.args
         if not isinstance(below, int) or below % 2:

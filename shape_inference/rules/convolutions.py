@@ -29,25 +29,23 @@ def _window(call: Call, dims: Shape, kernel: Sequence[Size], *, pool: bool = Fal
     if not len(kernel) == len(strides) == len(dilations) == rank or len(pads) != 2 * rank:
         call.fail(f"kernel, strides, dilations and pads must be for {rank} axes", kernel)
     auto = attributes.get("auto_pad") or "NOTSET"
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        return [ceil_div(dim, stride) for dim, stride in zip(dims, strides, strict=True)]
+    if auto == "VALID":
+        pads = (0,) * (2 * rank)
+    rounds_up = pool and attributes.get("ceil_mode")
     result: list[Size] = []
     for axis, dim in enumerate(dims):
-        stride = strides[axis]
-        if auto in ("SAME_UPPER", "SAME_LOWER"):
-            result.append(ceil_div(dim, stride))
-            continue
-        padding = 0 if auto == "VALID" else pads[axis] + pads[axis + rank]
-        span = (kernel[axis] - 1) * dilations[axis] + 1
-        room = dim + padding - span
-        if isinstance(room, int) and (room <= -2 * stride if pool else room < 0):  # a pool may leave nothing
-            call.fail("the window must fit into the padded input", f"{span} > {dim + padding}")
-        if pool and isinstance(room, int) and room < 0:
+        stride, span = strides[axis], (kernel[axis] - 1) * dilations[axis] + 1
+        room = dim + (pads[axis] + pads[axis + rank] - span)
+        if room.__class__ is int and room < 0:
+            if not pool or room <= -2 * stride:  # a pool may leave nothing
+                call.fail("the window must fit into the padded input", f"{span} > {room + span}")
             result.append(truncated_div(room, stride) + 1)  # as onnxruntime: a window that does not fit counts once
-        elif pool and stride != 1 and attributes.get("ceil_mode"):
+        elif rounds_up and stride != 1:
             # A last window must start inside the input or the padding before it.
             size = ceil_div(room, stride) + 1
-            begin = 0 if auto == "VALID" else pads[axis]
-            limit = (dim + begin - 1) // stride + 1
-            result.append(smaller(size, limit))
+            result.append(smaller(size, (dim + pads[axis] - 1) // stride + 1))
         else:
             result.append(room + 1 if stride == 1 else room // stride + 1)
     return result
