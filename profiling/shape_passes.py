@@ -7,10 +7,11 @@ onnxruntime computes. Needs `pip install 'fx2onnx[comparison]'`.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +20,7 @@ import bench
 import onnx
 import typer
 from shape_models import Model, prepare
-from shape_tools import TOOLS, Shapes, attempt, reading_seconds, resolved, times
+from shape_tools import ONNX_BY_DEFAULT, TOOLS, Shapes, attempt, reading_seconds, resolved, times
 from shapes_computed import Computed
 
 from shape_inference import Dim
@@ -41,12 +42,14 @@ class Row:
 class Result:
     """What the passes did on one model.
 
-    `dims` is how many there are, `reading` the seconds that onnx's pass takes to read and write the model.
+    `dims` is how many there are, `reading` the seconds that onnx's pass takes to read and write the model,
+    `by_default` those of onnx's pass where it does not follow contents.
     """
 
     nodes: int
     dims: int = 0
     reading: float = 0.0
+    by_default: float = 0.0
     rows: dict[str, Row] = field(default_factory=lambda: {tool.name: Row() for tool in TOOLS})
 
 
@@ -64,24 +67,24 @@ def main(
         "Shape inference",
         ("model", "nodes", "ours, µs a node", *OTHERS, "dims", "ours", *OTHERS, "wrong"),
         what="Passes over models without any shapes but the inputs': the least processor time a node, in µs,"
-        " loading and saving aside (onnx's pass has to read and write bytes); then the dims of all values of the"
-        " graph, and how many of them each pass gives as a number or as a formula of the inputs' dims; and how many"
-        " are not what onnxruntime computes, at the example's sizes and where dims are dynamic at others. What only"
-        " the data decide, as behind an nms, is in no pass's count. Weights are in another file, and nodes carry no"
-        " notes on where they came from.",
+        " from a model that is loaded to one that is typed, as users call each (onnx's with data_prop=True, so that it"
+        " follows sizes as the others do); then the dims of all values of the graph, and how many of them each pass"
+        " gives as a number or as a formula of the inputs' dims; and how many are not what onnxruntime computes, at"
+        " the example's sizes and where dims are dynamic at others. What only the data decide, as behind an nms, is in"
+        " no pass's count. Weights are in another file, and nodes carry no notes on where they came from.",
     )
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory() as temporary:
         kept = (folder or Path(temporary)).absolute()
         kept.mkdir(parents=True, exist_ok=True)
-        os.chdir(kept)  # where the passes that read constants find them
-        for item in prepare((models or _names()) if zoo else (), kept):
-            if isinstance(item, str):
-                report.note(f"Not exported: {item}")
-                continue
-            title = f"{item.name} {item.exporter} {item.kind}"
-            results[title] = measure(item, rounds, check)
-            report.add(*_cells(title, results[title]))
+        with _in_folder(kept):
+            for item in prepare((models or _names()) if zoo else (), kept):
+                if isinstance(item, str):
+                    report.note(f"Not exported: {item}")
+                    continue
+                title = f"{item.name} {item.exporter} {item.kind}"
+                results[title] = measure(item, rounds, check)
+                report.add(*_cells(title, results[title]))
     if backend:
         title = "backend node tests"
         results[title] = measure_backend()
@@ -89,6 +92,17 @@ def main(
     for note in _summary(results):
         report.note(note)
     report.finish()
+
+
+@contextlib.contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    """Be where the passes that read constants find them."""
+    home = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(home)
 
 
 def _names() -> list[str]:
@@ -105,8 +119,11 @@ def measure(item: Model, rounds: int, check: bool) -> Result:
     result = Result(nodes=len(proto.graph.node))
     actual = _computed(item, proto) if check else []
     _compare(proto, model, actual, result)
-    tools = {tool.name: tool for tool in TOOLS if not result.rows[tool.name].failure}
-    for name, seconds in times(model, tools, rounds).items():
+    tools = {tool.name: tool for tool in (*TOOLS, ONNX_BY_DEFAULT)}
+    tools = {name: tool for name, tool in tools.items() if name not in result.rows or not result.rows[name].failure}
+    found = times(model, tools, rounds)
+    result.by_default = found.pop(ONNX_BY_DEFAULT.name)
+    for name, seconds in found.items():
         result.rows[name].seconds = seconds
     result.reading = reading_seconds(model, rounds)
     return result
@@ -230,6 +247,17 @@ def _time(row: Row, nodes: int) -> str:
     return f"{row.seconds / max(nodes, 1) * 1e6:.1f}" + (f" ({row.failure})" if row.failure else "")
 
 
+def _beside_onnx(results: dict[str, Result]) -> dict[str, dict[str, float]]:
+    """How long ours takes beside onnx's pass, in each of its modes, on each model."""
+    found: dict[str, dict[str, float]] = {"with data_prop": {}, "without data_prop": {}}
+    for title, result in results.items():
+        ours, onnx_seconds = result.rows["ours"].seconds, result.rows["onnx"].seconds
+        if ours and onnx_seconds and result.by_default:
+            found["with data_prop"][title] = ours / onnx_seconds
+            found["without data_prop"][title] = ours / result.by_default
+    return found if found["with data_prop"] else {}
+
+
 def _summary(results: dict[str, Result]) -> Iterable[str]:
     """What the bars ask for."""
     for name in OTHERS:
@@ -248,6 +276,13 @@ def _summary(results: dict[str, Result]) -> Iterable[str]:
             for title, ratio in ratios.items():
                 if title.startswith("resnet50_any_size") and title.endswith("dynamic"):
                     yield f"{name} on {title}: {ratio:.1f} times."
+    for what, ratios in _beside_onnx(results).items():
+        worst = max(ratios, key=lambda title: ratios[title])
+        yield (
+            f"Ours takes {bench.geometric_mean(list(ratios.values())):.2f} times as long as onnx's C++ pass {what} in"
+            f" the geometric mean; {ratios[worst]:.2f} times in the worst, {worst}; more than twice on"
+            f" {sum(ratio > 2 for ratio in ratios.values())} of {len(ratios)}."
+        )
     shares = [result.reading / (result.rows["onnx"].seconds or 1.0) for result in results.values() if result.reading]
     if shares:
         yield (
