@@ -211,9 +211,9 @@ class Builder(BuilderBase):
 
     def _known(self, result: Type | None) -> Value | None:
         """The constant for a result that inference knows by its numbers."""
-        if not isinstance(result, TensorType) or result.content is None:
+        if not isinstance(result, TensorType) or result.content is None or result.shape is None:
             return None
-        for item in result.content:
+        for item in (*result.content, *result.shape):
             if type(item) is not int and type(item) is not bool:
                 return None
         array = np.array(result.content, dtype=np.int64).reshape(cast("tuple[int, ...]", result.shape))

@@ -44,6 +44,16 @@ def _viewed_as(x: torch.Tensor) -> torch.Tensor:
     return rows[1:].view_as(torch.empty(4, count))
 
 
+def _places(x: torch.Tensor) -> torch.Tensor:
+    """Known numbers written where a number that values decide begins."""
+    counts = (x > 0).sum(1).tolist()
+    places = torch.zeros(2, max(count + 3 for count in counts), 2, dtype=torch.int32)
+    for i, count in enumerate(counts):
+        places[i, :count, 0] = torch.arange(count, dtype=torch.int32)
+        places[i, count : count + 3, 1] = torch.arange(3, dtype=torch.int32).view(-1, 1).repeat(1, 1).flatten()
+    return places
+
+
 def _overlapping(x: torch.Tensor) -> torch.Tensor:
     """[batch, seq, heads, d] -> chunks of 2 rows, each with one of the next: what Longformer's windows are."""
     rows = x.transpose(1, 2).reshape(-1, x.shape[1], x.shape[3])
@@ -117,6 +127,7 @@ NUMBERS = [
         torch.stft(x, 16, window=torch.hann_window(16), return_complex=True), 16, window=torch.hann_window(16),
         length=x.shape[-1]), _x(2, 80)),
     Case("stride", lambda x: x * x.stride(0) + x.stride(1), _X),
+    Case("written_where_values_decide", _places, _x(2, 4), fixed=(0,)),
     Case("cut_viewed_as_another", _viewed_as, _x(3, 4)),
     Case("chunks_that_overlap", _overlapping, _x(2, 8, 2, 3), fixed=(0, 2, 3)),
     Case("chunks_that_overlap_in_one_of_a_batch", _overlapping, _x(1, 8, 2, 3), fixed=(0, 3)),
