@@ -224,6 +224,20 @@ def test_the_report_in_words() -> None:
     assert [line.split(":")[0] for line in lines[-4:]] == ["capture", "translation", "optimization", "total"]
 
 
+def test_what_works_for_some_counts_alone_fixes_the_mask_that_counts() -> None:
+    """As LFM2-VL does: rows of pixels without padding, whose number is the product of known sizes."""
+
+    def grid(rows: Tensor, mask: Tensor) -> Tensor:
+        kept = rows[: mask.sum()]
+        return nn.functional.layer_norm(kept.reshape(2, 3, -1), (4,))
+
+    inputs = (torch.randn(9, 4), torch.tensor([1] * 6 + [0] * 3))
+    with pytest.warns(FixedValuesWarning, match="mask: is fixed at the example's values, by which .* grid"):
+        program = export(grid, inputs)
+    assert [str(node.op_type) for node in program.model.graph].count("LayerNormalization") == 1
+    program.validate().check()
+
+
 def test_results_that_a_mask_decides_are_those_of_the_example() -> None:
     """As Longformer's attentions: there are some of tokens that attend to all, where there are such tokens."""
 

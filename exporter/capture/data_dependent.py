@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
+from exporter.capture.graph import live_nodes
 from exporter.capture.kernels import Outcome, call_meta, outcome_of, stretched
 from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
 from exporter.capture.limits import ENDLESS
@@ -196,12 +197,14 @@ def ask_for_equal_counts(recorder: Recorder, tensors: Sequence[RecordedTensor]) 
     Raises:
         ValueNeeded: inputs that hold sizes tell them.
         CountsEqual: there is such a size, and what it is taken for is no more than a guess so far.
+        DataDependentError: masks and kinds tell them, whose values may be fixed.
     """
     if recorder.answers is None:
         return
-    for tensor in tensors:
-        node = recorder.node_of(tensor)
-        if "data" in node.meta and (needed := inputs_with_sizes(node, recorder.examples)):
+    before = live_nodes(recorder.graph, [recorder.node_of(tensor) for tensor in tensors])
+    by_values = [node for node in before if "data" in node.meta]
+    for node in by_values:
+        if needed := inputs_with_sizes(node, recorder.examples):
             raise ValueNeeded(needed)
     guesses = {values: key for key, values in recorder.counts.items() if key not in recorder.equal_counts}
     for a, b in combinations(tensors, 2):
@@ -211,6 +214,10 @@ def ask_for_equal_counts(recorder: Recorder, tensors: Sequence[RecordedTensor]) 
             for one, other in (pair, pair[::-1]):
                 if one in guesses:
                     raise CountsEqual(guesses[one], other)
+    for size in (recorder.sizes[node] for node in by_values if node in recorder.sizes):
+        error = recorder.data_dependent("a call that takes only some sizes, which depend on values", size)
+        if error.inputs:
+            raise error
 
 
 def _columns(tensor: RecordedTensor) -> list[tuple[int, ...]]:

@@ -163,7 +163,7 @@ def deciding_inputs(recorder: Answers, size: SizeNode) -> frozenset[str]:
         seen.add((item, by_values))
         if isinstance(item, SizeNode):
             stack += _parts_of(item)
-        elif "values" in item.meta:
+        elif "values" in item.meta and item.target is not aten._local_scalar_dense.default:
             stack += [(recorder.sizes[item], True)] if "data" in item.meta and item in recorder.sizes else []
         elif item.op == "placeholder" and by_values:
             example = recorder.examples.get(item.name)
