@@ -10,7 +10,15 @@ import torch
 from torch import nn
 
 from exporter import ExportError, export_training
-from exporter.errors import GradientError, InputError, LossError, MissingRuleError, OpsetError, OptimizerError
+from exporter.errors import (
+    GradientError,
+    InputError,
+    LossError,
+    MissingRuleError,
+    OpsetError,
+    OptimizerError,
+    ValidationError,
+)
 
 X, Y = torch.randn(3, 4), torch.tensor([0, 1, 0])
 LOSS = nn.CrossEntropyLoss()
@@ -104,11 +112,27 @@ def test_unsupported_option_of_an_optimizer() -> None:
     assert told.startswith("optimizer: Adam's amsgrad must be False, got True\n")
 
 
+def test_schedule_that_changes_the_momentum() -> None:
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.AdamW(model.parameters())
+    torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=10)
+    assert _told(OptimizerError, model, optimizer=optimizer) == (
+        "optimizer: AdamW's momentum must stay as it is, got one that a schedule changes at each step\n"
+        "  hint: schedule the learning rate alone: OneCycleLR(..., cycle_momentum=False)"
+    )
+
+
+def test_model_that_is_spread_over_devices() -> None:
+    assert _told(InputError, nn.DataParallel(nn.Linear(4, 2))) == (
+        "model: must be one module, got DataParallel\n  hint: give model.module"
+    )
+
+
 def test_optimizer_of_another_model() -> None:
     told = _told(OptimizerError, optimizer=torch.optim.SGD(nn.Linear(7, 2).parameters(), 0.1))
     assert told == (
         "optimizer: its parameters must be the model's, got one of shape [2, 7] that is not\n"
-        "  hint: make it with model.parameters()"
+        "  hint: make it with model.parameters(); a loss with parameters belongs into the model"
     )
 
 
@@ -180,6 +204,34 @@ def test_branch_in_the_way_of_gradients() -> None:
     )
 
 
+class _Looping(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.layer, self.kind = nn.Linear(4, 4), kind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.layer(x)
+        if self.kind == "while_loop":
+            return torch.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * 1.5), (torch.tensor(0), y))[1]
+        if self.kind == "map":
+            return torch._higher_order_ops.map(lambda row: row * 2, y)
+        return torch.cond(x.sum() > 0, lambda y: (y * 2,), lambda y: (y.sin(),), (y,))[0]
+
+
+@pytest.mark.parametrize("dims", [None, {"x": {0: "n"}, "target": {0: "n"}}])
+@pytest.mark.parametrize("kind", ["while_loop", "map"])
+def test_loop_in_the_way_of_gradients(kind: str, dims: Any) -> None:
+    told = _told(GradientError, _Looping(kind), dynamic_shapes=dims)
+    assert ": no gradient can be taken through it in a training step\n  hint: use torch.where" in told
+    assert f"\n  from: {__file__}:" in told
+
+
+def test_branch_whose_functions_get_tensors_of_open_sizes() -> None:
+    told = _told(GradientError, _Looping("cond"), dynamic_shapes={"x": {0: "n"}, "target": {0: "n"}})
+    assert told.startswith("torch.cond or a loop of torch: no gradient can be taken through it in a training step\n")
+    assert f"\n  from: {__file__}:" in told
+
+
 def test_branch_without_gradients() -> None:
     model = _Branches(False)
     run = export_training(model, X, targets=Y, loss=LOSS).session().run
@@ -210,5 +262,21 @@ def test_step_with_other_inputs() -> None:
     program = export_training(model, X, targets=Y, loss=LOSS, optimizer=torch.optim.SGD(model.parameters(), 0.1))
     with pytest.raises(InputError, match="step: target must be a tensor, got NoneType"):
         program.session().step(X)
+    with pytest.raises(InputError, match=r"step: input must be of torch\.float32, got torch\.float64"):
+        program.session().step(X.double(), Y)
+    with pytest.raises(InputError) as caught:
+        program.session().step(X[:2], Y[:2])
+    assert str(caught.value) == (
+        "step: input must be of shape [3, 4], got [2, 4]\n"
+        "  hint: name what may change in dynamic_shapes of export_training"
+    )
     with pytest.raises(InputError, match="learning_rate: must be one or 1 numbers, got 2"):
         program.session().step(X, Y, learning_rate=[0.1, 0.2])
+
+
+def test_provider_without_a_kernel() -> None:
+    model = nn.Linear(4, 2).bfloat16()
+    program = export_training(model, X.bfloat16(), targets=Y, loss=LOSS)
+    with pytest.raises(ValidationError) as caught:
+        program.session()
+    assert str(caught.value).startswith("session: onnxruntime refuses the step: Could not find an implementation for ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,6 +120,30 @@ def test_frozen_parameters_stay_in_the_model() -> None:
     program = check_steps(model, LOSS, OPTIMIZERS["adamw"], _batches(), dynamic_shapes=OPEN)
     assert "0.weight" not in program.input_names
     assert "3.weight" in program.input_names
+
+
+class _Teacher(nn.Module):
+    """A frozen copy of the encoder, which each step draws towards it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.student = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh())
+        self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+
+    def forward(self, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            for kept, new in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+                kept.mul_(0.9).add_(new, alpha=0.1)
+            wanted = self.teacher(other)
+        return 2 - 2 * F.cosine_similarity(self.student(one), wanted).mean()
+
+
+def test_frozen_parameters_that_a_step_writes_to_are_carried() -> None:
+    torch.manual_seed(0)
+    dims = {"one": {0: "batch"}, "other": {0: "batch"}}
+    batches: list[Batch] = [((torch.randn(n, 6), torch.randn(n, 6)), ()) for n in (4, 6)]
+    program = check_steps(_Teacher(), None, OPTIMIZERS["sgd"], batches, dynamic_shapes=dims)
+    assert "teacher.0.weight.updated" in program.output_names
 
 
 class _Tied(nn.Module):

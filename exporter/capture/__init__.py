@@ -5,9 +5,7 @@ Every front end ends in the recorder (`record.py`), and so in one normal form (`
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
@@ -19,7 +17,7 @@ from exporter.capture.decisions import Constraint, constraints_of
 from exporter.capture.dynamo import compiled_function
 from exporter.capture.exported_program import dynamic_shapes_of, example_of, exported_function
 from exporter.capture.fixing import fixing_few, warn_fixed
-from exporter.capture.graph import CapturedGraph
+from exporter.capture.graph import CapturedGraph, user_line
 from exporter.capture.record import GradientsAsked, record
 from exporter.capture.symbolic_trace import TracedCall, traced_module
 from exporter.capture.torch_internals import is_scripted, original_module
@@ -219,12 +217,3 @@ def _explained(error: Exception, model: Any, signature: Signature) -> ExportErro
             source=source,
         )
     return CaptureError(f"the model cannot be recorded: {message}", source=source)
-
-
-def user_line(error: BaseException) -> str:
-    """The innermost line of an error outside torch and this package, or ""."""
-    own = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent))
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if not frame.filename.startswith((*own, "<")):
-            return f"{frame.filename}:{frame.lineno}, in {frame.name}"
-    return ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 import types
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -132,3 +134,12 @@ def live_nodes(graph: fx.Graph, outputs: Sequence[fx.Node]) -> list[fx.Node]:
             live.add(node)
             stack.extend(node.all_input_nodes)
     return [node for node in graph.nodes if node in live]
+
+
+def user_line(error: BaseException) -> str:
+    """The innermost line of an error outside torch and this package, or ""."""
+    own = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent))
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not frame.filename.startswith((*own, "<")):
+            return f"{frame.filename}:{frame.lineno}, in {frame.name}"
+    return ""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -52,6 +54,7 @@ __all__ = [
     "integer_bindings",
     "is_higher_order",
     "is_mutable",
+    "is_of_control_flow",
     "is_random",
     "is_scripted",
     "layer_bindings",
@@ -130,6 +133,12 @@ def higher_order(name: str) -> Any:
 def is_higher_order(target: Any) -> bool:
     """Whether an operator takes functions."""
     return isinstance(target, torch._ops.HigherOrderOperator)
+
+
+def is_of_control_flow(error: BaseException) -> bool:
+    """Whether what torch does for operators that take functions has failed."""
+    folder = os.path.join("torch", "_higher_order_ops", "")
+    return any(folder in frame.filename for frame in traceback.extract_tb(error.__traceback__))
 
 
 def replace_tensor(tensor: torch.Tensor, other: torch.Tensor) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import fx
 
-from exporter.capture import own_overloads
+from exporter.capture import control_flow, own_overloads
 from exporter.capture.alignments import alignment_formulas
 from exporter.capture.formulas import FORMULAS
-from exporter.capture.graph import CapturedGraph, Source
+from exporter.capture.graph import CapturedGraph, Source, user_line
 from exporter.capture.handlers import HANDLERS, IN_PLACE_VIEWS
 from exporter.capture.parts import take_apart
 from exporter.capture.randomness import SEEDED
@@ -28,10 +28,12 @@ from exporter.capture.torch_internals import (
     backward_sequence,
     below_autograd,
     forward_sequence,
+    higher_order,
     is_higher_order,
+    is_of_control_flow,
     reshape_in_place,
 )
-from exporter.errors import GradientError
+from exporter.errors import ExportError, GradientError
 from exporter.signature import Signature
 
 aten = torch.ops.aten
@@ -64,11 +66,7 @@ class TrainingRecorder(Recorder):
             GradientError: it is a branch or a loop, through which no gradient would come.
         """
         if is_higher_order(target) and torch.is_grad_enabled():
-            raise GradientError(
-                f"{target}: no gradient can be taken through it in a training step",
-                hint="use torch.where, or compute it under torch.no_grad()",
-                source=str(self.source() or ""),
-            )
+            raise _no_gradient(target, str(self.source() or ""))
         sequence = backward_sequence()
         if sequence is None:
             node = super().record(target, args, kwargs)
@@ -108,6 +106,14 @@ class TrainingRecorder(Recorder):
         drawn = self.call(own_overloads.uniform, (seed, self._draws, list(sizes)), {"device": device})
         result: torch.Tensor = drawn if dtype == drawn.dtype else self.call(aten.to.dtype, (drawn, dtype), {})
         return result
+
+
+def _no_gradient(what: Any, source: str) -> GradientError:
+    return GradientError(
+        f"{what}: no gradient can be taken through it in a training step",
+        hint="use torch.where, or compute it under torch.no_grad()",
+        source=source,
+    )
 
 
 def record_step(
@@ -185,7 +191,13 @@ def _recording(
         return formulas.get(overload.name(), overload)(*args, **kwargs)
 
     with below_autograd(formulas), recording(recorder, model, signature, call) as arguments:
-        yield arguments
+        try:
+            yield arguments
+        except Exception as error:
+            if isinstance(error, ExportError) or not is_of_control_flow(error):
+                raise
+            # For gradients torch makes graphs of the functions, which open sizes and closures may not be in.
+            raise _no_gradient("torch.cond or a loop of torch", user_line(error)) from error
 
 
 def native_batch_norm(
@@ -216,7 +228,17 @@ def change_shape(recorder: Recorder, func: Any, tensor: torch.Tensor, *args: Any
     return given
 
 
-_BELOW_AUTOGRAD = dict.fromkeys(IN_PLACE_VIEWS, change_shape) | {
+def map_impl(
+    recorder: Recorder, func: Any, body: Callable[..., Any], xs: Sequence[Any], further: Sequence[Any] = ()
+) -> Any:
+    """Its backward pass, which torch has, gives no gradients that are right here."""
+    if any(isinstance(x, torch.Tensor) and x.requires_grad for x in (*xs, *further)):
+        raise _no_gradient("map", str(recorder.source() or ""))
+    return control_flow.map_impl(recorder, func, body, xs, further)
+
+
+_BELOW_AUTOGRAD: dict[Any, Callable[..., Any]] = dict.fromkeys(IN_PLACE_VIEWS, change_shape) | {
     aten.native_batch_norm.default: native_batch_norm,
     aten.unsafe_split.Tensor: unsafe_split,
+    higher_order("map_impl"): map_impl,
 }

@@ -98,14 +98,18 @@ def understood(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> Op
 
 
 # Options that say how torch computes, not what.
-_HOW = frozenset({"foreach", "fused", "capturable", "differentiable", "initial_lr", "swa_lr", "max_momentum",
-                  "base_momentum", "max_lr", "min_lr"})  # fmt: skip
+_HOW = frozenset({"foreach", "fused", "capturable", "differentiable", "initial_lr", "swa_lr", "max_lr", "min_lr"})
 _KNOWN = frozenset({"momentum", "dampening", "nesterov", "weight_decay", "maximize", "betas", "eps",
                     "decoupled_weight_decay"})  # fmt: skip
 
 
 def _group(kind: str, group: Mapping[str, Any], names: Mapping[int, str]) -> Group:
     options = {name: value for name, value in group.items() if name not in ("params", "lr")}
+    if "base_momentum" in options:
+        raise OptimizerError(
+            f"optimizer: {kind}'s momentum must stay as it is, got one that a schedule changes at each step",
+            hint="schedule the learning rate alone: OneCycleLR(..., cycle_momentum=False)",
+        )
     for name, value in options.items():
         if name not in _KNOWN | _HOW and value:
             raise OptimizerError(
@@ -116,7 +120,7 @@ def _group(kind: str, group: Mapping[str, Any], names: Mapping[int, str]) -> Gro
     if strangers:
         raise OptimizerError(
             f"optimizer: its parameters must be the model's, got one of shape {list(strangers[0])} that is not",
-            hint="make it with model.parameters()",
+            hint="make it with model.parameters(); a loss with parameters belongs into the model",
         )
     trained = tuple(names[id(p)] for p in group["params"] if p.requires_grad)
     return Group(trained, float(group["lr"]), options)

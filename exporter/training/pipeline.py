@@ -111,6 +111,8 @@ def export_training(
 def _check(model: Any, optimizer: Any, accumulate: int) -> None:
     if not isinstance(model, torch.nn.Module):
         raise InputError(f"model: must be a module, got {type(model).__name__}")
+    if isinstance(model, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+        raise InputError(f"model: must be one module, got {type(model).__name__}", hint="give model.module")
     if accumulate < 1 or (accumulate > 1 and optimizer is None):
         raise InputError(f"accumulate: must be 1, or more with an optimizer, got {accumulate}")
 

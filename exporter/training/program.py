@@ -70,7 +70,10 @@ class TrainingProgram:
         Parameters and buffers are the model's own tensors.
         """
         optimizer = self.step.optimizer
-        known: dict[str, torch.Tensor] = {**dict(self.reference.named_buffers()), **self.step.parameters}
+        known: dict[str, torch.Tensor] = {
+            **dict(self.reference.named_buffers()),
+            **dict(self.reference.named_parameters()),
+        }
         kept = {} if optimizer is None else optimizer.initial
         state: dict[str, torch.Tensor] = {}
         for name in self.state_names():

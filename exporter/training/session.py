@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 
 from exporter import serialization, structures
 from exporter.capture.training import SEED
-from exporter.errors import InputError
+from exporter.errors import InputError, ValidationError
 from exporter.pipeline import example_call
 from exporter.training.forward import named_targets
 from exporter.training.step import STEP
@@ -45,6 +46,7 @@ class TrainingSession:
 
         Raises:
             InputError: a provider has an unknown name or is not here.
+            ValidationError: the provider has no kernel for an op of the step.
         """
         self.program, self.steps = program, program.steps_made
         names = [provider_name(name) for name in providers]
@@ -149,7 +151,7 @@ class TrainingSession:
         """Inputs and targets by the names of the graph.
 
         Raises:
-            InputError: there are not as many tensors as in the example.
+            InputError: there are not as many tensors as in the example, or they are of another dtype or shape.
         """
         signature = self.program.signature
         args, keywords = example_call(inputs, kwargs)
@@ -162,6 +164,16 @@ class TrainingSession:
                 raise InputError(
                     f"step: {name} must be a tensor, got {type(leaf).__name__}",
                     hint="give inputs and targets in the structure of the example",
+                )
+            if leaf.dtype != signature.leaves[i].dtype:
+                raise InputError(f"step: {name} must be of {signature.leaves[i].dtype}, got {leaf.dtype}")
+            wanted = signature.symbolic_shape(i, signature.symbols())
+            if len(wanted) != leaf.ndim or any(
+                type(a) is int and a != b for a, b in zip(wanted, leaf.shape, strict=True)
+            ):
+                raise InputError(
+                    f"step: {name} must be of shape [{', '.join(map(str, wanted))}], got {list(leaf.shape)}",
+                    hint="name what may change in dynamic_shapes of export_training",
                 )
             feeds[name] = _value(leaf)
         return feeds
@@ -191,11 +203,17 @@ def _path(signature: Any, path: structures.Path) -> tuple[Any, ...]:
 def _session(
     program: TrainingProgram, options: onnxruntime.SessionOptions, providers: Sequence[str]
 ) -> onnxruntime.InferenceSession:  # fmt: skip
-    if serialization.weight_bytes(program.model) < _IN_MEMORY:
-        return onnxruntime.InferenceSession(program.to_proto().SerializeToString(), options, providers=providers)
-    with tempfile.TemporaryDirectory() as folder:
-        path = program.save(Path(folder, "step.onnx"), external_data=True)
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    try:
+        if serialization.weight_bytes(program.model) < _IN_MEMORY:
+            return onnxruntime.InferenceSession(program.to_proto().SerializeToString(), options, providers=providers)
+        with tempfile.TemporaryDirectory() as folder:
+            path = program.save(Path(folder, "step.onnx"), external_data=True)
+            return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except NoKernel as error:
+        raise ValidationError(
+            f"session: onnxruntime refuses the step: {str(error).rpartition(' : ')[2]}",
+            hint="train in float32: its CPU provider computes little in bfloat16 or float16",
+        ) from error
 
 
 def _value(tensor: torch.Tensor) -> onnxruntime.OrtValue:
