@@ -32,7 +32,6 @@ _IGNORED = frozenset(
         "benchmark",
         "deterministic",
         "allow_tf32",
-        "enable_gqa_ignored",
     ]
 )
 
