@@ -92,7 +92,7 @@ def as_dtype(array: np.ndarray, dtype: ir.DataType) -> np.ndarray:
     wanted = dtype.numpy()
     if array.dtype == wanted:
         return np.ascontiguousarray(array).reshape(array.shape)
-    if np.issubdtype(wanted, np.floating) or array.dtype.kind != "f":
+    if dtype.is_floating_point() or array.dtype.kind != "f":
         with np.errstate(over="ignore"):
             return array.astype(wanted)
     with np.errstate(invalid="ignore"):

@@ -15,8 +15,8 @@ from aten_lowering.dtypes import is_float
 from shape_inference import Dim, TensorType
 
 __all__ = [
-    "any_of", "boolean", "broadcast", "computed_in", "floating", "inverse_tangent", "is_negative", "numbers_in",
-    "pointwise", "polynomial", "repeat_while", "truncated", "weighted_sum", "where", "wide",
+    "any_of", "boolean", "broadcast", "compressed", "computed_in", "floating", "inverse_tangent", "is_negative",
+    "numbers_in", "pointwise", "polynomial", "repeat_while", "truncated", "weighted_sum", "where", "wide",
 ]  # fmt: skip
 
 _DOUBLE, _FLOAT = ir.DataType.DOUBLE, ir.DataType.FLOAT
@@ -123,6 +123,13 @@ def where(op: Builder, condition: Value, chosen: Value, other: Value) -> Value:
     used = computed_in(op, "Where", dtype(chosen))
     result: Value = op.Where(condition, op.cast(chosen, used), op.cast(other, used))
     return op.cast(result, dtype(chosen))
+
+
+def compressed(op: Builder, value: Value, chosen: Value, axis: int | None = None) -> Value:
+    """Compress, which takes no bfloat16: the slices where `chosen` [n] is true, of all elements without an axis."""
+    kind = dtype(value)
+    used = _FLOAT if kind == ir.DataType.BFLOAT16 else kind
+    return op.cast(op.Compress(op.cast(value, used), chosen, axis=axis), kind)
 
 
 def truncated(op: Builder, x: Value) -> Value:

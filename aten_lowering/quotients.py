@@ -181,8 +181,9 @@ def _size_of_value(op: Builder, value: Value) -> Size:
 
 
 def _as_value(op: Builder, item: Any) -> Value:
+    """A number as a float32 of rank 0; one that a tensor of another precision holds as well."""
     if isinstance(item, Value):
-        return item
+        return op.cast(item, ir.DataType.FLOAT)
     if isinstance(item, Quotient):
         return item.value(op)
     return op.scalar(item, ir.DataType.FLOAT) if isinstance(item, Dim) else op.constant(float(item))

@@ -93,10 +93,10 @@ def test_a_provider_that_is_not_here(name: str) -> None:
 def test_a_provider_that_cannot_be_started_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU build of onnxruntime lists CUDA on a machine without a GPU, and falls back silently."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    from exporter import validation
+    from exporter.validation import shadow
 
-    original = validation.session_of
-    monkeypatch.setattr(validation, "session_of", lambda model, full, options: original(model))
+    original = shadow.session_of
+    monkeypatch.setattr(shadow, "session_of", lambda model, full, options, optimized: original(model))
     (result,) = program().validate(providers="cuda").results
     assert result.verdict == "not available here"
     assert "could not start it" in result.message

@@ -16,6 +16,7 @@ from aten_lowering.promotion import Operand, as_value
 from aten_lowering.registry import lowers
 from aten_lowering.rules.error_functions import erf
 from aten_lowering.rules.functions import exponential_less_one, softplus_of
+from aten_lowering.rules.randoms import uniform
 
 aten = torch.ops.aten
 
@@ -174,7 +175,7 @@ def rrelu(op: Builder, self: Value, lower: Operand, upper: Operand, training: bo
     """[*S] -> [*S], x >= 0 ? x : slope x; the slope is the middle of its range, in training drawn from it."""
     low, high = (_number(op, bound, self) for bound in (lower, upper))
     if training:
-        slope = op.Add(low, op.Mul(op.RandomUniformLike(self), op.Sub(high, low)))
+        slope = op.Add(low, op.Mul(uniform(op, self, 0.0, 1.0), op.Sub(high, low)))
     elif isinstance(lower, (int, float)) and isinstance(upper, (int, float)):
         return _activated(op, "LeakyRelu", self, alpha=(lower + upper) / 2)
     else:

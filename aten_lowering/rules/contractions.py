@@ -11,6 +11,7 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dtypes import is_float
+from aten_lowering.elementwise import pointwise
 from aten_lowering.errors import UnsupportedArgument
 from aten_lowering.promotion import promoted
 from aten_lowering.registry import lowers
@@ -96,7 +97,7 @@ def contracted(op: Builder, terms: Sequence[str], tensors: Sequence[Value], resu
                 return _multiplied(op, terms, tensors, result)
         elif (plan := _matmul_plan(terms, tensors, result)) is not None:
             return _by_matmul(op, plan, terms, tensors, result)
-    return op.Einsum(*tensors, equation=f"{','.join(terms)}->{result}")
+    return pointwise(op, "Einsum", *tensors, equation=f"{','.join(terms)}->{result}")
 
 
 def _repeats(term: str) -> bool:

@@ -15,7 +15,7 @@ import torch
 
 from aten_lowering.axes import arange_axis, axis_of, is_arange
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
-from aten_lowering.elementwise import where
+from aten_lowering.elementwise import compressed, where
 from aten_lowering.errors import OpsetError
 from aten_lowering.promotion import Operand, as_value
 from aten_lowering.registry import lowers
@@ -86,12 +86,12 @@ def _selected(op: Builder, value: Value, place: int, mask: Value) -> Value:
     mask = op.cast(mask, ir.DataType.BOOL)
     if depth == 0:
         value = op.unsqueeze(value, [place])
-        return op.Compress(value, op.unsqueeze(mask, [0]), axis=place)
+        return compressed(op, value, op.unsqueeze(mask, [0]), axis=place)
     if depth == rank(value):
-        return op.Compress(value, flat(op, mask))
+        return compressed(op, value, flat(op, mask))
     if depth > 1:
         value = op.reshape(value, [*old[:place], product(old[place : place + depth]), *old[place + depth :]])
-    return op.Compress(value, flat(op, mask), axis=place)
+    return compressed(op, value, flat(op, mask), axis=place)
 
 
 def _places(op: Builder, indices: Sequence[Value | None]) -> Places:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
-from aten_lowering.elementwise import boolean, pointwise
+from aten_lowering.elementwise import boolean, compressed, pointwise
 from aten_lowering.elementwise import where as choose
 from aten_lowering.promotion import Operand, as_value
 from aten_lowering.registry import lowers
@@ -31,7 +31,7 @@ def masked_select(op: Builder, self: Value, mask: Value) -> Value:
     sizes = broadcast_sizes([dims(self), dims(mask)])
     chosen = op.expand(boolean(op, mask), sizes)
     value = op.expand(self, sizes)
-    return op.Compress(flat(op, value), flat(op, chosen))
+    return compressed(op, flat(op, value), flat(op, chosen))
 
 
 @lowers(aten.masked_scatter.default)

@@ -13,6 +13,7 @@ from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dimensions import count
 from aten_lowering.precision import opmath, widened
 from aten_lowering.registry import lowers
+from aten_lowering.rules.powers import squared
 from shape_inference import Size, larger
 
 aten = torch.ops.aten
@@ -84,7 +85,7 @@ def rms_norm(
         return op.RMSNormalization(input, scale, axis=-len(normalized_shape), epsilon=eps)
     x = op.cast(input, wide)
     axes = list(range(rank(input) - len(normalized_shape), rank(input)))
-    mean = op.reduce("ReduceMean", op.Pow(x, 2.0), axes, True)
+    mean = op.reduce("ReduceMean", squared(op, x), axes, True)
     result = op.Div(x, op.Sqrt(op.Add(mean, eps)))
     if weight is not None:
         result = op.Mul(result, op.cast(weight, wide))

@@ -30,11 +30,21 @@ def pow_scalar(op: Builder, self: Value, exponent: Operand) -> Value:
         if isinstance(exponent, int) and exponent >= 0:
             return _repeated(op, x, int(exponent))
         return _integer_power(op, *promoted(op, x, exponent, to=kind))
+    if exponent == 2:
+        return squared(op, x)
     if isinstance(exponent, (int, float)) and exponent in _ROOTS:
         for op_type in _ROOTS[exponent]:
             x = op.emit(op_type, [x], {})
         return x
     return op.Pow(x, *promoted(op, exponent, to=kind))
+
+
+def squared(op: Builder, x: Value) -> Value:
+    """x^2, as Pow, which onnxruntime puts together with the rest of a norm.
+
+    Not of doubles: it takes the epsilon of such a norm for 1e-5.
+    """
+    return op.Mul(x, x) if dtype(x) == _DOUBLE else op.Pow(x, 2.0)
 
 
 # The exponents that torch itself computes in another way.

@@ -360,7 +360,9 @@ def _symbolic_places(op: Builder, axis: Axis, exact: bool) -> Value:
     spots = op.cast(scaled_range(op, axis.wanted, 1), ir.DataType.FLOAT)
     if exact:
         spots = op.Add(spots, 0.5)
-    if axis.scale:
+    if isinstance(axis.scale, Value):
+        moved = op.Div(spots, op.cast(axis.scale, ir.DataType.FLOAT))
+    elif axis.scale:
         moved = op.Mul(spots, 1.0 / axis.scale)
     else:
         step = op.Div(op.scalar(axis.size, ir.DataType.FLOAT), op.scalar(axis.wanted, ir.DataType.FLOAT))

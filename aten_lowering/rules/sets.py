@@ -12,6 +12,7 @@ import torch
 from aten_lowering.axes import arange
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dtypes import is_float
+from aten_lowering.elementwise import compressed
 from aten_lowering.precision import opmath, widened
 from aten_lowering.promotion import promoted
 from aten_lowering.quotients import Quotient
@@ -74,7 +75,7 @@ def unique_consecutive(
     if others:
         changes = op.cast(op.reduce("ReduceMax", op.cast(changes, ir.DataType.UINT8), others), ir.DataType.BOOL)
     first = op.Concat(op.constant([True]), changes, axis=0) if size != 0 else changes
-    values = op.Compress(value, first, axis=axis)
+    values = compressed(op, value, first, axis=axis)
     inverse = op.Sub(op.CumSum(op.cast(first, _INT64), op.constant(0)), 1)
     starts = op.reshape(op.NonZero(first), [dims(values)[axis]])
     ends = op.Concat(op.slice(starts, 0, 1, dims(starts)[0]), op.shape([size]), axis=0) if size != 0 else starts

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import onnx_ir as ir
 import torch
-from onnxruntime import InferenceSession
 
 from exporter.errors import InputError
 from exporter.validation import subjects
@@ -29,8 +28,8 @@ from exporter.validation.reports import (
     Run,
     ValidationReport,
 )
-from exporter.validation.runtime import run, session_of
-from exporter.validation.shadow import has_bfloat16, shadow
+from exporter.validation.runtime import run
+from exporter.validation.shadow import raised, session_or_shadow
 from exporter.validation.subjects import Subject
 
 if TYPE_CHECKING:
@@ -172,7 +171,7 @@ class _Check:
     def on_provider(self, name: str, full: str, options: Mapping[str, Any] | None) -> ProviderResult:
         """What a provider makes of the subject."""
         try:
-            session, model, note = self._session(full, options)
+            session, model, note = session_or_shadow(self.subject.model, full, options, path=self.subject.path)
         except Exception as error:  # onnxruntime's own are many, and a provider's library may lack another
             return ProviderResult(name, LOAD, _first_line(error))
         if full not in session.get_providers():
@@ -184,7 +183,7 @@ class _Check:
                 result.runs.append(Run(call.description, skipped=expected.error))
                 continue
             try:
-                got = run(session, [_raised(t) if note else t for t in call.tensors])
+                got = run(session, [raised(t) if note else t for t in call.tensors])
             except Exception as error:
                 result.verdict, result.message = RUN, f"{call.description}: {_first_line(error)}"
                 return result
@@ -213,7 +212,7 @@ class _Check:
         )  # fmt: skip
 
     def _differences(
-        self, expected: _Expected, got: Sequence[torch.Tensor], raised: bool
+        self, expected: _Expected, got: Sequence[torch.Tensor], in_shadow: bool
     ) -> tuple[Difference, ...]:  # fmt: skip
         names = self.subject.output_names
         if not len(names) == len(expected.outputs) == len(got):
@@ -221,7 +220,7 @@ class _Check:
             return (Difference(", ".join(names), problem=counts),)
         return tuple(
             compare(
-                output, _raised(a) if raised else a, b,
+                output, raised(a) if in_shadow else a, b,
                 tolerance=self.tolerance, tolerances=self._tolerances, values=not expected.random,
                 open_axes=self._open_axes.get(output, ()),
             )
@@ -268,21 +267,6 @@ class _Check:
             except Exception as error:  # a size that eager refuses is no question to the exporter
                 self._expected[index] = _Expected([], error=f"{type(error).__name__}: {_first_line(error)}")
         return self._expected[index]
-
-    def _session(self, full: str, options: Mapping[str, Any] | None) -> tuple[InferenceSession, ir.Model, str]:
-        """A session, its model and ""; or a float32 shadow's and a note, where there are no bfloat16 kernels."""
-        subject = self.subject
-        try:
-            return session_of(subject.path or subject.model, full, options), subject.model, ""
-        except Exception as error:
-            if "NOT_IMPLEMENTED" not in str(error) or not has_bfloat16(subject.model):
-                raise
-            raised = shadow(subject.model)
-            return session_of(raised, full, options), raised, f"in float32: {_first_line(error)}"
-
-
-def _raised(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 def _first_line(error: Exception) -> str:

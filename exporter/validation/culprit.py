@@ -27,7 +27,8 @@ from exporter.validation.comparison import Difference, compare, tolerances_of
 from exporter.validation.interpreter import intermediates
 from exporter.validation.placement import CPU
 from exporter.validation.reproduction import Reproduction, expose, extract, written_call
-from exporter.validation.runtime import is_random, run, session_of
+from exporter.validation.runtime import is_random
+from exporter.validation.shadow import run_or_shadow
 
 if TYPE_CHECKING:
     from exporter.program import Program
@@ -251,7 +252,7 @@ class _Search:
 
     def _run(self, model: ir.Model, provider: str) -> list[torch.Tensor]:
         options = self.options if provider == self.provider else None
-        return run(session_of(model, provider, options, optimized=False), self.inputs)
+        return run_or_shadow(model, provider, options, self.inputs)
 
     def _value(self, node: fx.Node) -> Value | None:
         """The ONNX value of a captured node, of its first result where it has several; None for sizes."""
@@ -297,9 +298,7 @@ class _Search:
 
     def _alone(self, model: ir.Model, given: Sequence[torch.Tensor], want: torch.Tensor, provider: str) -> bool:
         """Whether the call differs on eager's own inputs."""
-        got = run(
-            session_of(model, provider, self.options if provider == self.provider else None, optimized=False), given
-        )
+        got = run_or_shadow(model, provider, self.options if provider == self.provider else None, given)
         return bool(compare("", want, got[0], tolerances=self.tolerances).problem)
 
     def _rule(self, node: fx.Node) -> str:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
+import torch
+from onnxruntime import InferenceSession
+
+from exporter.validation.runtime import run, session_of
 
 _LOW, _HIGH = ir.DataType.BFLOAT16, ir.DataType.FLOAT
 
@@ -30,6 +38,46 @@ def shadow(model: ir.Model) -> ir.Model:
             elif attribute.type == ir.AttributeType.TENSOR and attribute.value.dtype == _LOW:
                 node.attributes[name] = ir.AttrTensor(name, _as_float32(attribute.value))
     return copy
+
+
+def session_or_shadow(
+    model: ir.Model, provider: str, options: Mapping[str, Any] | None, *,
+    path: str | Path | None = None, optimized: bool = True,
+) -> tuple[InferenceSession, ir.Model, str]:  # fmt: skip
+    """A session, its model and ""; or a float32 shadow's and a note, where there are no bfloat16 kernels.
+
+    Args:
+        model: the model.
+        provider: onnxruntime's name of a provider.
+        options: the provider's options.
+        path: the model's file, where it is in one.
+        optimized: whether onnxruntime may rewrite the graph.
+    """
+    try:
+        return session_of(path or model, provider, options, optimized=optimized), model, ""
+    except Exception as error:  # onnxruntime's own are many
+        if "NOT_IMPLEMENTED" not in str(error) or not has_bfloat16(model):
+            raise
+        raised = shadow(model)
+        note = f"in float32: {str(error).strip().splitlines()[0][:300]}"
+        return session_of(raised, provider, options, optimized=optimized), raised, note
+
+
+def run_or_shadow(
+    model: ir.Model, provider: str, options: Mapping[str, Any] | None, inputs: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:  # fmt: skip
+    """What a model gives, not optimized, or its shadow where that alone can run, in the dtypes of the model."""
+    session, _, note = session_or_shadow(model, provider, options, optimized=False)
+    if not note:
+        return run(session, inputs)
+    results = run(session, [raised(tensor) for tensor in inputs])
+    outputs = zip(results, model.graph.outputs, strict=True)
+    return [result.bfloat16() if value.dtype == _LOW else result for result, value in outputs]
+
+
+def raised(tensor: torch.Tensor) -> torch.Tensor:
+    """A bfloat16 tensor in float32, as its shadow takes it; any other as it is."""
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
 def _raise(value: ir.Value) -> None:
