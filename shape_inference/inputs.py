@@ -125,7 +125,12 @@ def _input_type(
     sizes = content = None
     if dims is not None:
         name = value.name or "input"
-        sizes = tuple([_size(dim, f"{name}_{axis}", bound, names) for axis, dim in enumerate(dims)])
+        sizes = tuple(
+            [
+                dim if dim.__class__ is int else _size(dim, f"{name}_{axis}", bound, names)
+                for axis, dim in enumerate(dims)
+            ]
+        )
     if constant is not None and with_defaults:
         content = tensor_type(constant).content
     if content is None and sizes is not None:
@@ -165,7 +170,7 @@ def _declared(value: ir.Value, given: Given) -> list[Any] | None:
     said = given.get(value.name or "") if given else None
     if said is not None and not isinstance(said, (int, TensorType, SequenceType)):
         return list(said)
-    return None if value.shape is None else [_said(dim) for dim in value.shape]
+    return None if value.shape is None else [_said(dim) for dim in value.shape.dims]
 
 
 def _said(dim: int | ir.SymbolicDim) -> Any:

@@ -17,8 +17,9 @@ from shape_inference.types import MAX_CONTENT, Content, OptionalType, SequenceTy
 __all__ = ["shape_of", "tensor_type", "type_from_proto", "type_of", "write"]
 
 Fresh = Callable[[str], Dim]
-Make = Callable[..., TensorType]
 
+# Where they are found at once: each is needed for every value.
+_ProtoTensor, _Shape, _TensorType = ir.serde.TensorProtoTensor, ir.Shape, ir.TensorType
 _UNDEFINED = ir.DataType.UNDEFINED
 _MAX_FLOATS = 16
 _DTYPES = {dtype.value: dtype for dtype in ir.DataType}  # in a third of the time of the enum's own look-up
@@ -59,20 +60,20 @@ def type_of(value: ir.Value, fresh: Fresh, symbols: Mapping[str, Dim] | None = N
     return _typed(value.type, shape_of(value.shape, fresh, symbols))
 
 
-def tensor_type(tensor: ir.TensorProtocol, make: Make = TensorType) -> TensorType:
+def tensor_type(tensor: ir.TensorProtocol) -> TensorType:
     """The type of a constant, with its contents if they are few; of floats, only what may be scales is read."""
-    if type(tensor) is ir.serde.TensorProtoTensor:
+    if type(tensor) is _ProtoTensor:
         proto = tensor.raw
         kind = proto.data_type
         dtype, dims = _DTYPES[kind], tuple(proto.dims[:])  # a slice at once, not an item at a time
         if kind in _RAW and proto.HasField("raw_data") and _IS_LITTLE:
-            return make(dtype, dims, _raw_content(kind, dims, proto))
+            return TensorType(dtype, dims, _raw_content(kind, dims, proto))
     else:
         shape = tensor.shape
-        dtype, dims = tensor.dtype, shape.dims if type(shape) is ir.Shape else tuple(shape)
+        dtype, dims = tensor.dtype, shape.dims if type(shape) is _Shape else tuple(shape)
     if dtype in FLOATS and (len(dims) > 1 or (dims and dims[0] > _MAX_FLOATS)):
-        return make(dtype, dims)
-    return make(dtype, dims, tensor_content(tensor, dtype, dims))
+        return TensorType(dtype, dims)
+    return TensorType(dtype, dims, tensor_content(tensor, dtype, dims))
 
 
 def _raw_content(kind: int, dims: tuple[int, ...], proto: onnx.TensorProto) -> Content | None:
@@ -123,7 +124,7 @@ def write(types: Mapping[ir.Value, Type], settled: Set[ir.Value]) -> None:
         if given.__class__ is TensorType:
             tensor: TensorType | None = given
             if given.dtype is not _UNDEFINED:
-                value.type = ir.TensorType(given.dtype)
+                value.type = _TensorType(given.dtype)
         else:
             tensor, kind = tensor_in(given), _ir_type(given)
             if kind is not None:
@@ -132,11 +133,11 @@ def write(types: Mapping[ir.Value, Type], settled: Set[ir.Value]) -> None:
         if dims is None:
             continue
         if value.is_graph_input():
-            value.shape = ir.Shape(dims)
+            value.shape = _shape(dims, False)
             continue
         shape = shapes.get(id(dims))
         if shape is None:
-            shape = shapes[id(dims)] = _frozen(dims)
+            shape = shapes[id(dims)] = _shape(dims, True)
         value.shape = shape
 
 
@@ -150,16 +151,16 @@ def _ir_type(given: Type) -> ir.TypeProtocol | None:
     return ir.SequenceType(element) if type(given) is SequenceType else ir.OptionalType(element)
 
 
-def _assembled(dims: tuple[Size, ...]) -> ir.Shape:
+def _assembled(dims: tuple[Size, ...], frozen: bool) -> ir.Shape:
     shape = ir.Shape.__new__(ir.Shape)
     shape._dims = list(dims)
     shape._denotations = [None] * len(dims)
-    shape._frozen = True
+    shape._frozen = frozen
     return shape
 
 
-def _constructed(dims: tuple[Size, ...]) -> ir.Shape:
-    return ir.Shape(dims, frozen=True)
+def _constructed(dims: tuple[Size, ...], frozen: bool) -> ir.Shape:
+    return ir.Shape(dims, frozen=frozen)
 
 
 def _parts(shape: ir.Shape) -> dict[str, object]:
@@ -169,4 +170,4 @@ def _parts(shape: ir.Shape) -> dict[str, object]:
 
 # onnx_ir's constructor takes 2 µs to look at what the dims are, a quarter of the time of a whole pass. It is passed by
 # where a shape consists of what we think it does.
-_frozen = _assembled if _parts(_assembled((1, 2))) == _parts(_constructed((1, 2))) else _constructed
+_shape = _assembled if _parts(_assembled((1, 2), True)) == _parts(_constructed((1, 2), True)) else _constructed
