@@ -214,6 +214,8 @@ def binary(call: Call) -> Types:
         dtype = _one_type(call, [a, b])
     x, y = a.shape, b.shape
     shape = x if x == y else broadcast(call, x, y)
+    if a.content is None and shape == x and dtype is a.dtype:
+        return (a,)
     if a.content is None or b.content is None:
         return (TensorType(dtype, shape),)
     function = BINARY[call.op_type]
