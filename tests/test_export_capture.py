@@ -149,6 +149,19 @@ def test_what_a_library_does_for_exporters_alone_may_fail() -> None:
     assert [node.op_type for node in program.model.graph] == ["Slice", "Mul"]
 
 
+def test_what_a_library_does_for_compilers_may_fail() -> None:
+    """As the encoder of Switch Transformers does, which makes the mask that it needs except where it is compiled."""
+
+    def forward(x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        if mask is None and not torch.compiler.is_compiling():
+            mask = x.new_ones(x.shape[:1])
+        return x * mask[:, None]
+
+    program = export(forward, (torch.randn(2, 5),), dynamic_shapes={"x": {0: "batch"}})
+    assert program.report.capture == "record"
+    program.validate().check()
+
+
 class Regions(nn.Module):
     """Autocast, no_grad, inference_mode, vmap and constants in forward."""
 

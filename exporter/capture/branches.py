@@ -82,9 +82,9 @@ def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequenc
 
 def is_raised_by_user(error: Exception) -> bool:
     """Whether a `raise` or `assert` of the model's code raised it, and not a call that cannot be recorded."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    if frame.filename.startswith((*_OWN, "<")) and not frame.filename.startswith(_CHECKING):
+    if not is_in_users_code(error):
         return False
+    frame = traceback.extract_tb(error.__traceback__)[-1]
     try:
         tree = ast.parse("".join(linecache.getlines(frame.filename)))
     except SyntaxError:
@@ -94,6 +94,12 @@ def is_raised_by_user(error: Exception) -> bool:
         isinstance(node, (ast.Raise, ast.Assert)) and node.lineno <= line <= (node.end_lineno or node.lineno)
         for node in ast.walk(tree)
     )
+
+
+def is_in_users_code(error: Exception) -> bool:
+    """Whether it arose in the model's own code, and not in what that calls of torch."""
+    filename = traceback.extract_tb(error.__traceback__)[-1].filename
+    return not filename.startswith((*_OWN, "<")) or filename.startswith(_CHECKING)
 
 
 def _are_same(first: CapturedGraph, second: CapturedGraph) -> bool:

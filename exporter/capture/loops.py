@@ -39,13 +39,13 @@ class Manner:
 
     Attributes:
         rolls: whether Python's loops may become loops of the graph.
-        exporting: whether `torch.compiler.is_exporting()` is true, and not `is_compiling()` alone.
+        flags: how many of `torch.compiler.is_compiling()` and `is_exporting()` are true, in this order.
         rolled: whether a loop became one.
         symbolic_in: the modules in which `int(size)` stays symbolic, by their globals; None where it never does.
     """
 
     rolls: bool = False
-    exporting: bool = True
+    flags: int = 2
     rolled: bool = False
     symbolic_in: list[Globals] | None = None
 

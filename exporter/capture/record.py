@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from exporter.capture.branches import explored, is_raised_by_user
+from exporter.capture.branches import explored, is_in_users_code, is_raised_by_user
 from exporter.capture.custom_functions import Keeps, whole_functions
 from exporter.capture.data_dependent import CountsEqual
 from exporter.capture.encoders import padded_encoders
@@ -83,8 +83,9 @@ def record(
                 manner = replace(manner, rolls=False, rolled=False)
             elif manner.symbolic_in:
                 manner = replace(manner, rolls=signature.is_dynamic, symbolic_in=None)
-            elif manner.exporting and is_raised_by_user(error):  # what libraries do for exporters may be what fails
-                manner, problem = Manner(rolls=signature.is_dynamic, exporting=False, symbolic_in=[]), error
+            elif manner.flags and is_in_users_code(error):  # what libraries do for exporters may be what fails
+                flags = manner.flags - 1 if is_raised_by_user(error) else 0
+                manner, problem = Manner(signature.is_dynamic, flags, symbolic_in=[]), problem or error
             else:
                 raise problem or error from None
 
@@ -168,7 +169,7 @@ def recording(
         around = spans.modules(modules, around)
     with ExitStack() as stack:
         stack.enter_context(untouched(model))
-        stack.enter_context(compiling(exporting=manner.exporting))
+        stack.enter_context(compiling(manner.flags))
         stack.enter_context(subscripts(partial(getitem, recorder), partial(setitem, recorder)))
         stack.enter_context(integer_bindings(call))
         stack.enter_context(module_calls(around))

@@ -273,12 +273,12 @@ def backward_sequence() -> int | None:
 
 
 @contextlib.contextmanager
-def compiling(*, exporting: bool = True) -> Iterator[None]:
-    """Make `torch.compiler.is_compiling()` and, where it is asked for, `is_exporting()` true, and fused layers whole.
+def compiling(count: int = 2) -> Iterator[None]:
+    """Make so many of `torch.compiler.is_compiling()` and `is_exporting()` true, in this order; fused layers stay whole.
 
     Libraries ask this to leave out what no graph can hold (checks of values, warnings, fast paths).
     """
-    flags = ("_is_compiling_flag", "_is_exporting_flag")[: 1 + exporting]
+    flags = ("_is_compiling_flag", "_is_exporting_flag")[:count]
     before = [getattr(torch.compiler, flag) for flag in flags]
     fastpath = torch.backends.mha.get_fastpath_enabled()
     for flag in flags:
