@@ -49,3 +49,8 @@ def test_dynamic_rows() -> None:
     program = export(model, (torch.randn(8, 4), torch.tensor([2, 2, 8])), dynamic_shapes={"x": {0: "rows"}})
     for count in (1, 5):
         compare(session_of(program), model, [torch.randn(count, 4), torch.tensor([0, 1, count])])
+
+
+def test_bfloat16() -> None:
+    x, weight, offsets = _grouped(2, 2, 8)
+    export(_fallback, (x.bfloat16(), weight.bfloat16(), offsets)).validate().check()

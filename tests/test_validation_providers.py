@@ -200,6 +200,20 @@ def test_bfloat16_runs_in_a_float32_shadow() -> None:
     assert result.message.startswith("in float32: ")
 
 
+def _steps(x: torch.Tensor) -> torch.Tensor:
+    total = torch.zeros_like(x[:, 0])
+    for i in range(x.shape[1]):
+        total = total * 0.5 + x[:, i]
+    return total
+
+
+def test_loops_in_bfloat16() -> None:
+    x = torch.randn(3, 4, dtype=torch.bfloat16)
+    program = export(_steps, (x,), dynamic_shapes={"x": {1: "length"}})
+    assert "Loop" in {node.op_type for node in program.model.graph}
+    program.validate().check()
+
+
 # Comparison
 
 

@@ -19,23 +19,25 @@ _INT64 = ir.DataType.INT64
 def grouped_mm_fallback(op: Builder, input: Value, weight: Value, offs: Value) -> Value:
     """[T, K], [G, K, N], [G] -> [T, N]: row t times the matrix of its group, the first g with t < offs_g.
 
-    A loop over the groups that skips those without rows; rows behind the last offset give zeros.
+    A loop over the groups that skips those without rows; rows behind the last offset give zeros.  There are
+    no sequences of bfloat16 in ONNX: such products are float32 until they are put together.
     Source: transformers/integrations/moe.py.
     """
     rows, columns = dims(input)[0], dims(weight)[2]
     ends = op.cast(offs, _INT64)
     starts = op.Concat([0], op.Slice(ends, [0], [-1]), axis=0)
-    kind = TensorType(dtype(input), (op.fresh("rows"), columns))
+    held = ir.DataType.FLOAT if dtype(input) == ir.DataType.BFLOAT16 else dtype(input)
+    kind = TensorType(held, (op.fresh("rows"), columns))
 
     def body(op: Builder, group: Value, going: Value, products: Value) -> list[Value]:
         start = op.Gather(starts, op.unsqueeze(group, [0]))
         end = op.Gather(ends, op.unsqueeze(group, [0]))
 
         def product(op: Builder) -> list[Value]:
-            return [op.MatMul(op.Slice(input, start, end, [0]), op.Gather(weight, group))]
+            return [op.cast(op.MatMul(op.Slice(input, start, end, [0]), op.Gather(weight, group)), held)]
 
         def nothing(op: Builder) -> list[Value]:
-            return [op.expand(op.constant(0.0, dtype(input)), [0, columns])]
+            return [op.expand(op.constant(0.0, held), [0, columns])]
 
         has_rows = op.squeeze(op.Less(start, end), [0])
         rows = op.If(has_rows, then_branch=op.subgraph(product), else_branch=op.subgraph(nothing))
@@ -44,9 +46,9 @@ def grouped_mm_fallback(op: Builder, input: Value, weight: Value, offs: Value) -
     going = TensorType(ir.DataType.BOOL, ())
     inputs: list[tuple[str, Type]] = [("group", TensorType(_INT64, ())), ("going", going)]
     inputs.append(("products", SequenceType(kind)))
-    none = op.SequenceEmpty(dtype=int(dtype(input)))
+    none = op.SequenceEmpty(dtype=int(held))
     products = op.Loop(op.scalar(dims(weight)[0]), None, none, body=op.subgraph(body, inputs))
-    result = op.ConcatFromSequence(products, axis=0)
+    result = op.cast(op.ConcatFromSequence(products, axis=0), dtype(input))
     missing = op.Sub(op.shape([rows]), op.Slice(ends, [-1], [2**31]))
     return op.sized(op.Pad(result, op.Concat([0, 0], missing, [0], axis=0)), [rows, columns])
 

@@ -274,7 +274,7 @@ def backward_sequence() -> int | None:
 
 @contextlib.contextmanager
 def compiling(count: int = 2) -> Iterator[None]:
-    """Make so many of `torch.compiler.is_compiling()` and `is_exporting()` true, in this order; fused layers stay whole.
+    """Make so many of `torch.compiler.is_compiling()` and `is_exporting()` true, in this order; fused layers are whole.
 
     Libraries ask this to leave out what no graph can hold (checks of values, warnings, fast paths).
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,14 @@ def has_bfloat16(model: ir.Model) -> bool:
 def shadow(model: ir.Model) -> ir.Model:
     """A copy of the model that computes in float32 wherever the model has bfloat16."""
     copy = ir.from_proto(ir.to_proto(model))
-    graph = copy.graph
-    for value in (*graph.inputs, *graph.initializers.values()):
-        _raise(value)
-    for node in graph.all_nodes():
+    for graph in (copy.graph, *_subgraphs(copy.graph)):
+        for value in (*graph.inputs, *graph.initializers.values()):
+            _raise(value)
+    for node in copy.graph.all_nodes():
         for output in node.outputs:
             _raise(output)
         for name, attribute in list(node.attributes.items()):
-            if node.op_type == "Cast" and name == "to" and attribute.value == _LOW:
+            if name in ("to", "dtype") and attribute.value == _LOW:  # of Cast, SequenceEmpty and the like
                 node.attributes[name] = ir.AttrInt64(name, _HIGH)
             elif attribute.type == ir.AttributeType.TENSOR and attribute.value.dtype == _LOW:
                 node.attributes[name] = ir.AttrTensor(name, _as_float32(attribute.value))
@@ -78,6 +78,11 @@ def run_or_shadow(
 def raised(tensor: torch.Tensor) -> torch.Tensor:
     """A bfloat16 tensor in float32, as its shadow takes it; any other as it is."""
     return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+
+
+def _subgraphs(graph: ir.Graph) -> Iterator[ir.Graph]:
+    for node in graph.all_nodes():
+        yield from (a.value for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH)
 
 
 def _raise(value: ir.Value) -> None:
