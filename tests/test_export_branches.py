@@ -208,3 +208,15 @@ def test_what_does_something_keeps_its_condition(model: Callable[..., Any]) -> N
     program = export(model, (X,))
     assert "If" in {node.op_type for node in program.model.graph}
     program.validate(inputs=[(X,), (-X,), (X + 8,), (X * 0,)]).check()
+
+
+def test_a_check_of_values_holds_for_the_inputs_that_pass() -> None:
+    """As models of images and text do: as many places in the text as there are rows of the image."""
+
+    def model(x: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        chosen = x[x[:, 0] > 0]
+        torch._check((ids == 7).sum().item() == chosen.shape[0])
+        return torch.zeros(3, 4).masked_scatter((ids == 7)[:, None], chosen)
+
+    program = export(model, (X, torch.tensor([1, 7, 2])))
+    program.validate(inputs=[(X - 8, torch.tensor([3, 3, 3])), (X + 8, torch.tensor([7, 7, 2]))]).check()

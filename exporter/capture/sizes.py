@@ -138,7 +138,8 @@ class SizeNode:
         return self.owner.decide(self)
 
     def expect_true(self, file: str, line: int) -> bool:
-        return bool(self.values[0])
+        """`torch._check`: a check of values holds for the inputs that pass it."""
+        return self.data or bool(self.values[0])
 
     def expect_size(self, file: str, line: int) -> bool:
         return bool(self.values[0])
