@@ -218,5 +218,5 @@ def test_a_check_of_values_holds_for_the_inputs_that_pass() -> None:
         torch._check((ids == 7).sum().item() == chosen.shape[0])
         return torch.zeros(3, 4).masked_scatter((ids == 7)[:, None], chosen)
 
-    program = export(model, (X, torch.tensor([1, 7, 2])))
+    program = export(model, (X, torch.tensor([1, 7, 2])), capture="record")
     program.validate(inputs=[(X - 8, torch.tensor([3, 3, 3])), (X + 8, torch.tensor([7, 7, 2]))]).check()
