@@ -27,6 +27,9 @@ class _Picture(nn.Module):
         return scores.softmax(-1)
 
 
+_GROUPS = torch.linspace(-1, 1, 128).view(2, 8, 8).to(BF16)
+
+
 def _scaled(x: Tensor, scale: Tensor) -> Tensor:
     return F.interpolate(x[None, None], scale_factor=scale.item())
 
@@ -42,6 +45,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "mask": lambda x: x[x > 0],
     "sum": lambda x: (x.sum(1), x.std(0), x.norm(dim=1), x.cumsum(1)),
     "attention": lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None], is_causal=True),
+    "groups": lambda x: torch._grouped_mm(x @ torch.ones(4, 8, dtype=BF16), _GROUPS, offs=torch.tensor([1, 3]).int()),
     "slope drawn at random": lambda x: F.rrelu(x, training=True).shape[0] + x,
 }
 MODULES: dict[str, tuple[nn.Module, tuple[int, ...]]] = {

@@ -325,3 +325,12 @@ def test_the_command_on_wrong_arguments(arguments: list[str], message: str) -> N
     code, output = run_command(*arguments)
     assert code == 1
     assert message in " ".join(output.split())
+
+
+def test_float64_with_parts_in_float32() -> None:
+    """As the norms of language models are computed, whatever the model's dtype."""
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return x * x.float().pow(2).mean(-1, keepdim=True).add(1e-6).rsqrt().double() / 3
+
+    assert export(model, (torch.randn(8, 64, dtype=torch.float64),)).validate().passed

@@ -53,13 +53,18 @@ def tolerances_of(model: ir.Model) -> dict[torch.dtype, float]:
     No dtype's tolerance is below that of the coarsest dtype that the model computes in; models of more
     than 200 nodes in a row get more, by the square root of their depth.
     """
-    found = {output.dtype for node in model.graph.all_nodes() for output in node.outputs}
+    values = (output for node in model.graph.all_nodes() for output in node.outputs)
+    found = {value.dtype for value in values if value.shape is None or len(value.shape)}  # not numbers made of sizes
     least = max((TOLERANCES[dtype] for onnx, dtype in _COARSE.items() if onnx in found), default=0.0)
     growth = math.sqrt(max(1.0, depth_of(model.graph) / _SHALLOW))
     return {dtype: max(limit, least) * growth for dtype, limit in TOLERANCES.items()}
 
 
-_COARSE = {ir.DataType.BFLOAT16: torch.bfloat16, ir.DataType.FLOAT16: torch.float16}
+_COARSE = {
+    ir.DataType.BFLOAT16: torch.bfloat16,
+    ir.DataType.FLOAT16: torch.float16,
+    ir.DataType.FLOAT: torch.float32,  # as the norms of a float64 model may be
+}
 
 
 def depth_of(graph: ir.Graph) -> int:
