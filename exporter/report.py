@@ -98,6 +98,9 @@ def no_garbage_collection() -> Iterator[None]:
     try:
         yield
     finally:
+        if enabled and not gc.get_freeze_count():  # makes old what was made, and walks none of it
+            gc.freeze()
+            gc.unfreeze()
         if enabled:
             gc.enable()
 
