@@ -115,9 +115,9 @@ def type_from_proto(given: Any, fresh: Fresh) -> Type | None:
 def write(types: Mapping[ir.Value, Type], settled: Set[ir.Value]) -> None:
     """Put types into the model, but for those of settled values.
 
-    Values of one shape share one onnx_ir shape, frozen as onnx_ir wants what is shared; an input has its own.
+    Values of equal shapes share one onnx_ir shape, frozen as onnx_ir wants what is shared; an input has its own.
     """
-    shapes: dict[int, ir.Shape] = {}
+    shapes: dict[tuple[Size, ...], ir.Shape] = {}
     for value, given in types.items():
         if value in settled:
             continue
@@ -135,9 +135,9 @@ def write(types: Mapping[ir.Value, Type], settled: Set[ir.Value]) -> None:
         if value.is_graph_input():
             value.shape = _shape(dims, False)
             continue
-        shape = shapes.get(id(dims))
+        shape = shapes.get(dims)
         if shape is None:
-            shape = shapes[id(dims)] = _shape(dims, True)
+            shape = shapes[dims] = _shape(dims, True)
         value.shape = shape
 
 
