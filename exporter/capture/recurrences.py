@@ -6,6 +6,7 @@ written down: the scan backward gives those of the gates, and products over all 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -134,29 +135,28 @@ class _Recurrence(torch.autograd.Function):
         before = [torch.cat([start.unsqueeze(0), all_[:-1]]) for start, all_ in zip(initial, every, strict=True)]
 
         def step(*values: Tensor) -> list[Tensor]:
-            carried, (coming, *rest) = values[:count], values[count:]
-            new, old, rest = rest[:count], rest[count : 2 * count], rest[2 * count :]
-            within, used = (rest[:1], rest[1:]) if inside is not None else ([], rest)
-            total = (carried[0] + coming, *carried[1:])
-            outer = total
-            if projection is not None:
-                outer, used = (total[0] @ projection, *total[1:]), used[:-1]
-            x, y, states = cell.back(outer, new, used, old)
-            if projection is not None:
-                states = (torch.zeros_like(total[0]), *states[1:])
-            states = (states[0] + y @ weight, *states[1:])
+            given = iter(values)
+            later, (coming,), new, old, within, used = (
+                list(itertools.islice(given, n)) for n in (count, 1, count, count, int(inside is not None), len(kept))
+            )
+            later[0] = later[0] + coming
+            through = [later[0] @ projection, *later[1:]] if projection is not None else later
+            x, y, states = cell.back(through, new, used[: len(used) - (projection is not None)], old)
+            direct = states[0] if projection is None else 0.0  # a projected state comes through the gates alone
+            earlier = [direct + y @ weight, *states[1:]]
+            projected = [] if projection is None else [later[0]]
             if within:
-                x, y = x * within[0], y * within[0]
-                states = [torch.where(within[0], a, b) for a, b in zip(states, total, strict=True)]
-            return [*states, x, y, *([] if projection is None else [total[0] * within[0] if within else total[0]])]
+                x, y, *projected = (value * within[0] for value in (x, y, *projected))
+                earlier = [torch.where(within[0], a, b) for a, b in zip(earlier, later, strict=True)]
+            return [*earlier, x, y, *projected]
 
         rows = [grads[0], *every, *before, *([] if inside is None else [inside]), *kept]
         results = scan(ctx.recorder, higher_order("scan"), step, grads[1:], [row.flip(0) for row in rows])
-        first, (x, y, *outer) = results[:count], [row.flip(0) for row in results[count:]]
+        first, (x, y, *projected) = results[:count], [row.flip(0) for row in results[count:]]
         flat = y.flatten(0, 1)
         return (
             None, None, None, x, flat.mT @ before[0].flatten(0, 1), None if bias is None else flat.sum(0),
-            outer[0].flatten(0, 1).mT @ kept[-1].flatten(0, 1) if outer else None, *first,
+            projected[0].flatten(0, 1).mT @ kept[-1].flatten(0, 1) if projected else None, *first,
         )  # fmt: skip
 
 
