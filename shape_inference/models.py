@@ -131,6 +131,7 @@ class _Inference:
         self._outcomes(graph)
         types = {value: given for value, given in self._types.items() if given is not UNKNOWN}
         write(types, self._settled)
+        del self._types, self._plans  # they refer back: without them this goes when it is done, not with the collector
         return Report(self._errors, types, self._names.origins, self._names.data_sizes, graph)
 
     def _graph(self, nodes: Iterable[ir.Node]) -> None:
