@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from exporter import structures
+from exporter.capture.graph import Decision
 from exporter.capture.torch_internals import script_parameters
 from exporter.dynamic_dims import (
     Dims,
@@ -42,6 +43,7 @@ class Signature:
         sample_sizes: name of a dynamic dim -> its sizes while recording, the example's first.
         fixed_dims: name of a dim that became static -> its size, and the line that fixed it, or "".
         fixed_values: the inputs that the model's code takes sizes from, so that the example's values are part of it.
+        decided: what a recording that failed had decided by dynamic sizes.
         output_names: a name for each flattened result, once it is known.
         updated_buffers: the buffers whose values after the call are results too.
     """
@@ -80,6 +82,7 @@ class Signature:
         self.sample_sizes: dict[str, tuple[int, ...]] = {}
         self.fixed_dims: dict[str, tuple[int, str]] = {}
         self.fixed_values: set[str] = set()
+        self.decided: list[Decision] = []
         self.output_names: list[str] = []
         self.updated_buffers: list[str] = []
         self._wanted_output_names = output_names

@@ -11,6 +11,7 @@ from torch import nn
 
 from exporter import ExportError, export_training
 from exporter.errors import (
+    DynamicShapeError,
     GradientError,
     InputError,
     LossError,
@@ -193,6 +194,30 @@ class _Branches(nn.Module):
         with torch.set_grad_enabled(self.grad):
             scale = torch.cond(x.sum() > 0, lambda x: x * 2, lambda x: x / 2, (x,))
         return self.layer(scale)
+
+
+class _Decoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        state, outputs = x.new_zeros(x.shape[0], 2), []
+        for i in range(x.shape[1]):  # the loop to be named
+            state = self.cell(x[:, i], state)
+            outputs.append(state)
+        return torch.stack(outputs, 2)
+
+
+def test_python_loop_over_an_open_length_is_named() -> None:
+    targets = torch.zeros(3, 5, dtype=torch.int64)
+    open_length = {"x": {1: "time"}, "target": {1: "time"}}
+    told = _told(
+        DynamicShapeError, _Decoder(), inputs=torch.randn(3, 5, 4), targets=targets, dynamic_shapes=open_length
+    )
+    lines = Path(__file__).read_text().splitlines()
+    line = next(i for i, text in enumerate(lines, 1) if "# the loop to be named" in text)
+    assert f"{__file__}:{line}, in forward needs a number, which fixes time == 5" in told
 
 
 def test_branch_in_the_way_of_gradients() -> None:

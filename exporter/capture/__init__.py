@@ -196,6 +196,13 @@ def _sample_choices(signature: Signature) -> Iterator[None]:
                 yield
 
 
+def _fixed_before(signature: Signature) -> str:
+    """What the model's code fixed before it failed, which may be why."""
+    found = constraints_of(signature.decided, signature.sample_sizes, signature.symbols())
+    fixed = next((constraint for constraint in found if constraint.fixed), None)
+    return "" if fixed is None else f"; {fixed.source} needs a number, which fixes {fixed.expression}"
+
+
 def _explained(error: Exception, model: Any, signature: Signature) -> ExportError:
     """The error of ours for what the model's code raised while it was recorded."""
     message = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
@@ -213,7 +220,7 @@ def _explained(error: Exception, model: Any, signature: Signature) -> ExportErro
         names = ", ".join(signature.sample_sizes)
         return DynamicShapeError(
             f"the model does not work at other sizes of its dynamic dims ({names}): {message}",
-            hint="leave out the dim that the line fixes, or give equal dims equal names",
+            hint="leave out the dim that the line fixes, or give equal dims equal names" + _fixed_before(signature),
             source=source,
         )
     return CaptureError(f"the model cannot be recorded: {message}", source=source)

@@ -187,7 +187,11 @@ def recording(
         stack.enter_context(seeds(recorder))
         arguments = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)
-        yield arguments
+        try:
+            yield arguments
+        except Exception:
+            signature.decided = recorder.decisions
+            raise
 
 
 def finished(recorder: Recorder, model: torch.nn.Module | None, results: Sequence[Any]) -> CapturedGraph:
