@@ -32,7 +32,10 @@ _SUMMED = FLOATS | {ir.DataType.INT32, ir.DataType.INT64}
 def _folded(
     op: Builder, op_type: str, self: Value, dim: Dims, keepdim: bool, kind: torch.dtype | None
 ) -> Value:  # fmt: skip
-    """Fold by ReduceSum or ReduceProd in the dtype asked for; integers and bools become int64."""
+    """Fold by ReduceSum or ReduceProd in the dtype asked for; integers and bools become int64.
+
+    onnxruntime folds int64 in doubles: results beyond 2^53 are rounded, and do not wrap.
+    """
     wanted = from_torch(kind) if kind is not None else dtype(self) if is_float(dtype(self)) else ir.DataType.INT64
     value = op.cast(self, wanted)
     if wanted not in _SUMMED:
