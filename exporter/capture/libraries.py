@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from exporter.capture.detections import batch_images, batched_nms, keypoints_of_heatmaps, masks_in_image
-from exporter.capture.torch_internals import adaptive_softmax_result
+from exporter.capture.torch_internals import adaptive_softmax_result, outside_modes
 
 
 def _unchecked(*args: Any) -> None:
@@ -33,6 +33,15 @@ def _adaptive_prediction(module: Any, input: torch.Tensor) -> torch.Tensor:
     return module.log_prob(input).argmax(dim=1)
 
 
+_TO = torch.nn.Module.to
+
+
+def _module_to(module: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.Module:
+    """`self.classifier.to(dtype)` in forward changes the parameters themselves, which stay the model's state."""
+    with outside_modes():
+        return _TO(module, *args, **kwargs)
+
+
 # Module, and the name in it: of a function, or of a class and its method.
 _REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torchvision.ops.boxes", "batched_nms"): batched_nms,
@@ -41,6 +50,7 @@ _REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torchvision.models.detection.roi_heads", "heatmaps_to_keypoints"): keypoints_of_heatmaps,
     ("torch.nn.modules.adaptive", "AdaptiveLogSoftmaxWithLoss.forward"): _adaptive_softmax,
     ("torch.nn.modules.adaptive", "AdaptiveLogSoftmaxWithLoss.predict"): _adaptive_prediction,
+    ("torch.nn.modules.module", "Module.to"): _module_to,
     ("torch.nn.modules.rnn", "RNNBase.check_forward_args"): _unchecked,
     ("torch.nn.modules.rnn", "LSTM.check_forward_args"): _unchecked,
 }

@@ -80,7 +80,7 @@ def _loop(recorder: Recorder, frame: types.FrameType, bounds: Sequence[Any]) -> 
     count = (stop - start + step - 1) // step if step > 0 else (start - stop - step - 1) // -step
     if min(count.node.values) < 1 or not count > 0:
         return None
-    loaded, index = _loaded_after(tree, statement), _index(statement)
+    loaded, index = loaded_after(tree, statement), _index(statement)
     if any(node.id == index for node in loaded):
         return None
     joined = frozenset(frame.f_locals) - set(_parameters(frame.f_code)) - {
@@ -127,8 +127,8 @@ class Loop:
             now = after
         self._finish(*rounds)
 
-    def _state(self) -> _State:
-        return _State({name: value for name, value in self._frame.f_locals.items() if name != self._index})
+    def _state(self) -> State:
+        return State({name: value for name, value in self._frame.f_locals.items() if name != self._index})
 
     def _place(self) -> Any:
         """Which round it is, as a number that the graph is given."""
@@ -167,7 +167,7 @@ class Loop:
             items[count - 1 :] = [every]
 
 
-class _State:
+class State:
     """What variables hold at one time: tensors, with how often their memory was written, and lists."""
 
     def __init__(self, variables: Mapping[str, Any]) -> None:
@@ -190,7 +190,7 @@ class _State:
             for key, item in items:
                 self._add((*path, key), item)
 
-    def since(self, before: _State) -> _Changes:
+    def since(self, before: State) -> _Changes:
         """What is another than before; of views that were written, what they are views of."""
         lists = []
         for path, (items, count) in self.lists.items():
@@ -268,7 +268,7 @@ class _Round:
 
     def __init__(
         self, recorder: Recorder, graph: fx.Graph, given: Sequence[_Given],
-        groups: Sequence[tuple[RecordedTensor, list[Path]]], after: _State, lists: Sequence[Path], now: _State,
+        groups: Sequence[tuple[RecordedTensor, list[Path]]], after: State, lists: Sequence[Path], now: State,
     ) -> None:  # fmt: skip
         self._recorder, self.graph, self.given, self.groups = recorder, graph, given, groups
         self.finals: list[RecordedTensor] = []
@@ -329,7 +329,7 @@ def _kind(tensor: RecordedTensor) -> tuple[Any, ...]:
     return tensor.dtype, *(spec.shape for spec in tensor.specs)
 
 
-def _grouped(state: _State, paths: Sequence[Path]) -> list[tuple[RecordedTensor, list[Path]]]:
+def _grouped(state: State, paths: Sequence[Path]) -> list[tuple[RecordedTensor, list[Path]]]:
     """Each tensor with all the paths that it is under."""
     groups: dict[int, tuple[RecordedTensor, list[Path]]] = {}
     for path in paths:
@@ -358,10 +358,10 @@ def _statement(tree: ast.AST, line: int) -> ast.For | None:
     stored = (
         node for node in ast.walk(found[0]) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
     )
-    return None if any(stored) or any(map(_leaves_early, found[0].body)) else found[0]
+    return None if any(stored) or any(map(leaves_early, found[0].body)) else found[0]
 
 
-def _leaves_early(statement: ast.AST, *, in_loop: bool = False) -> bool:
+def leaves_early(statement: ast.AST, *, in_loop: bool = False) -> bool:
     """Whether a statement may leave the loop that it is in."""
     if isinstance(statement, (ast.FunctionDef, ast.Lambda)):
         return False
@@ -370,10 +370,10 @@ def _leaves_early(statement: ast.AST, *, in_loop: bool = False) -> bool:
     if isinstance(statement, ast.Break):
         return not in_loop
     inside = in_loop or isinstance(statement, (ast.For, ast.While))
-    return any(_leaves_early(child, in_loop=inside) for child in ast.iter_child_nodes(statement))
+    return any(leaves_early(child, in_loop=inside) for child in ast.iter_child_nodes(statement))
 
 
-def _loaded_after(tree: ast.AST, loop: ast.For) -> list[ast.Name]:
+def loaded_after(tree: ast.AST, loop: ast.For) -> list[ast.Name]:
     """Where variables are used after a loop, as it leaves them, or around it where it is in another."""
     around = [node for node in ast.walk(tree) if node is not loop and loop in ast.walk(node)]
     is_nested = any(isinstance(node, (ast.For, ast.While)) for node in around)

@@ -39,6 +39,7 @@ from exporter.capture.torch_internals import (
     tensors_as_sizes,
 )
 from exporter.capture.torchscript import Script
+from exporter.capture.visits import visits
 from exporter.eager import untouched
 from exporter.errors import DataDependentError
 from exporter.profile.timeline import current
@@ -180,6 +181,7 @@ def recording(
         stack.enter_context(extremes())
         stack.enter_context(ranges(partial(rolled_loop, recorder, manner)))
         stack.enter_context(open_numbers(recorder))
+        stack.enter_context(visits(recorder))
         stack.enter_context(numbers(manner.symbolic_in or ()))
         stack.enter_context(script_calls(Script(recorder).call))
         stack.enter_context(replaced_functions())

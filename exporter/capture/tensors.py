@@ -130,6 +130,13 @@ class RecordedTensor(torch.Tensor):
     def __repr__(self) -> str:  # type: ignore[override]  # the stubs want keywords
         return f"RecordedTensor({self.node}, {tuple(self.shape)}, {self.dtype})"
 
+    def __format__(self, spec: str) -> str:
+        """A number that is known in the way of numbers, as eager's tensors of rank 0."""
+        if self.constant is None or self.ndim:
+            return object.__format__(self, spec)
+        with outside_modes():
+            return format(self.constant.item(), spec)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
         return self.clone()
 

@@ -1,0 +1,186 @@
+"""`for i in mask.nonzero():`, as experts are gone through: one round for each place, kept where the mask is true.
+
+A mask of a known length has as many places, so each round is recorded with its place as a number, and what the
+round changes is chosen by the mask: `where(mask[i], after, before)`.  So a round may take a module by its place.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+from exporter.capture.inert import tree_of
+from exporter.capture.loops import State, leaves_early, loaded_after
+from exporter.capture.recorder import Recorder
+from exporter.capture.tensors import RecordedTensor, Storage
+from exporter.capture.torch_internals import outside_modes, replace_tensor
+from exporter.errors import CaptureError
+
+aten = torch.ops.aten
+
+_SAME_VALUES = {
+    aten.squeeze.default, aten.squeeze.dim, aten.select.int, aten.flatten.using_ints, aten.view.default,
+    aten.reshape.default,
+}  # fmt: skip
+_MOST = 1024  # rounds
+
+
+@contextlib.contextmanager
+def visits(recorder: Recorder) -> Iterator[None]:
+    """Let a `for` statement go through the places where a mask is true."""
+    original = RecordedTensor.__iter__
+
+    def iterate(tensor: RecordedTensor) -> Iterator[Any]:
+        frame = sys._getframe(1)
+        mask = _mask(recorder, tensor)
+        loop = None if mask is None else _statement(frame, tensor)
+        if mask is None or loop is None:
+            return original(tensor)
+        return _rounds(recorder, frame, loop, mask, tuple(tensor.shape[1:]))
+
+    RecordedTensor.__iter__ = iterate  # type: ignore[method-assign, assignment]  # it is put back
+    try:
+        yield
+    finally:
+        del RecordedTensor.__iter__  # it is inherited
+
+
+def _mask(recorder: Recorder, tensor: RecordedTensor) -> torch.Tensor | None:
+    """The vector of a known length whose nonzero places the rows of a tensor are; None where they are not."""
+    if not tensor.ndim or not isinstance(tensor.shape[0], torch.SymInt) or set(tensor.shape[1:]) > {1}:
+        return None
+    node = recorder.node_of(tensor)
+    while node.target in _SAME_VALUES and isinstance(node.args[0], fx.Node):
+        node = node.args[0]
+    if node.target is not aten.nonzero.default or not isinstance(node.args[0], fx.Node):
+        return None
+    (specs,) = node.args[0].meta["specs"]
+    shapes = {spec.shape for spec in specs}
+    if len(shapes) != 1 or [len(shape) == 1 and shape[0] <= _MOST for shape in shapes] != [True]:
+        return None
+    mask: torch.Tensor = recorder._wrap(specs, tensor.device, node.args[0])
+    return mask
+
+
+def _statement(frame: types.FrameType, tensor: RecordedTensor) -> tuple[ast.Module, ast.For] | None:
+    """The `for name in tensor:` that a frame is at, which goes through all its rounds; None where there is none."""
+    tree = tree_of(frame.f_code)
+    found = [
+        node
+        for node in ast.walk(tree or ast.Module([], []))
+        if isinstance(node, ast.For) and node.iter.lineno == frame.f_lineno and isinstance(node.iter, ast.Name)
+    ]
+    if tree is None or len(found) != 1 or frame.f_locals.get(getattr(found[0].iter, "id", "")) is not tensor:
+        return None
+    (loop,) = found
+    stored = [node for node in ast.walk(loop) if isinstance(node, (ast.Attribute, ast.Global, ast.Nonlocal))]
+    if any(not isinstance(node, ast.Attribute) or isinstance(node.ctx, ast.Store) for node in stored):
+        return None
+    return None if any(map(leaves_early, loop.body)) else (tree, loop)
+
+
+def _rounds(
+    recorder: Recorder, frame: types.FrameType, statement: tuple[ast.Module, ast.For], mask: torch.Tensor,
+    shape: tuple[int, ...],
+) -> Iterator[torch.Tensor]:  # fmt: skip
+    """The places, one after the other; after each round what it changed is what it was, where the mask is false."""
+    tree, loop = statement
+    used = {node.id for node in loaded_after(tree, loop)} | _read_first(loop)
+    for place in range(int(mask.shape[0])):
+        before, start = State(frame.f_locals), Storage.number()
+        with _writes(recorder, start) as written:
+            yield _constant(recorder, place, shape)
+        is_hit = mask[place] != 0
+        for root, old in written:
+            recorder.assign(root, torch.where(is_hit, root.clone(), old))
+        _choose(recorder, is_hit, before, State(frame.f_locals), used)
+
+
+def _constant(recorder: Recorder, place: int, shape: tuple[int, ...]) -> torch.Tensor:
+    with outside_modes():
+        value = torch.full(shape, place)
+    return recorder.fresh_constant(value)
+
+
+@contextlib.contextmanager
+def _writes(recorder: Recorder, start: int) -> Iterator[list[tuple[RecordedTensor, RecordedTensor]]]:
+    """Collects the tensors older than `start` that are written, each with what it held before."""
+    original = recorder.assign
+    found: dict[int, tuple[RecordedTensor, RecordedTensor]] = {}
+    written: list[tuple[RecordedTensor, RecordedTensor]] = []
+
+    def assign(target: torch.Tensor, value: torch.Tensor, *, resize: bool = False) -> None:
+        root = recorder.tensor(target)
+        while root.parent is not None:
+            root = root.parent
+        if id(root) not in found and root.storage_.serial < start:
+            found[id(root)] = root, recorder._wrap(root.specs, root.device, recorder.node_of(root))
+            written.append(found[id(root)])
+        original(target, value, resize=resize)
+
+    recorder.assign = assign  # type: ignore[method-assign]  # it is put back
+    try:
+        yield written
+    finally:
+        del recorder.assign
+
+
+def _choose(recorder: Recorder, is_hit: torch.Tensor, before: State, after: State, used: set[str]) -> None:
+    """Let the variables that hold other tensors, and are used, hold those of before where the round does not count.
+
+    Raises:
+        CaptureError: one holds what cannot be chosen so.
+    """
+    changes = after.since(before)
+    names = {path[0] for path in changes.lists} | (changes.others & used)
+    seen: dict[int, RecordedTensor] = {}
+    for path in changes.tensors:
+        new, old = after.tensors[path][0], before.tensors.get(path, (None, 0))[0]
+        if path[0] not in used or new is old:
+            continue
+        if old is None or old.specs != new.specs or seen.setdefault(id(new), old) is not old:
+            names.add(path[0])
+    if names:
+        raise CaptureError(
+            f"a loop over nonzero() leaves {', '.join(sorted(map(str, names)))} otherwise in each of its rounds",
+            hint="add what a round computes to a tensor, or use torch.where",
+        )
+    for path in changes.tensors:
+        new = after.tensors[path][0]
+        if id(new) in seen:
+            replace_tensor(new, recorder.tensor(torch.where(is_hit, new.clone(), seen.pop(id(new)))))
+
+
+def _read_first(loop: ast.For) -> set[str]:
+    """The variables that a round may read as an earlier one left them."""
+    names = [node for statement in loop.body for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    ends: dict[str, int] = dict.fromkeys(_targets(loop), 0)  # the line behind which a variable is this round's
+    for statement in loop.body:
+        for target in _stored(statement):
+            ends.setdefault(target, statement.end_lineno or 0)
+    return {
+        node.id for node in names if isinstance(node.ctx, ast.Load) and node.lineno <= ends.get(node.id, sys.maxsize)
+    }
+
+
+def _stored(statement: ast.stmt) -> Sequence[str]:
+    """What a statement gives a value in any case."""
+    if isinstance(statement, ast.With):
+        return [name for inner in statement.body for name in _stored(inner)]
+    if not isinstance(statement, ast.Assign):
+        return []
+    return [
+        node.id for target in statement.targets for node in ast.walk(target)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    ]  # fmt: skip
+
+
+def _targets(loop: ast.For) -> list[str]:
+    return [node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)]
