@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+import pytest
 import torch
 
-from tests.lowering import Case, both_ways
+from exporter import export
+from tests.lowering import Case, both_ways, session_of
 
 nan, inf = float("nan"), float("inf")
 
@@ -140,3 +143,19 @@ EXTREMES = [
 ALL = [*SUMS, *TRUTHS, *EXTREMES]
 
 test_static, test_dynamic = both_ways(*ALL)
+
+
+@pytest.mark.parametrize(
+    ("fold", "exact", "rounded"),
+    [(torch.sum, [2**52, 1, 3], [2**55, 1, 1]), (torch.prod, [3] * 33, [3] * 37)],
+    ids=["sum", "prod"],
+)
+def test_onnxruntime_folds_integers_in_doubles(
+    fold: Callable[[torch.Tensor], torch.Tensor], exact: list[int], rounded: list[int]
+) -> None:
+    """Exact up to 2^53, where torch is exact up to 2^63."""
+    for numbers in (exact, rounded):
+        x = torch.tensor(numbers)
+        (result,) = session_of(export(lambda x: fold(x), (x,))).run(None, {"x": x.numpy()})
+        assert float(result) == pytest.approx(float(fold(x)), rel=1e-15)
+        assert (int(result) == fold(x).item()) == (numbers is exact)
