@@ -62,6 +62,8 @@ class TrainingSession:
         self._device = _DEVICES.get(names[0], "cpu")
         self._outputs = [output.name for output in self.session.get_outputs()]
         self._inputs = {item.name for item in self.session.get_inputs()}
+        signature, symbols = program.signature, program.signature.symbols()
+        self._shapes = {i: signature.symbolic_shape(i, symbols) for i in signature.tensor_indices}
         state = program.initial_state()
         carried = [name for name in state if f"{name}.updated" in self._outputs]
         self._fixed = {name: self._on_device(state[name]) for name in state if name not in carried}
@@ -167,7 +169,7 @@ class TrainingSession:
                 )
             if leaf.dtype != signature.leaves[i].dtype:
                 raise InputError(f"step: {name} must be of {signature.leaves[i].dtype}, got {leaf.dtype}")
-            wanted = signature.symbolic_shape(i, signature.symbols())
+            wanted = self._shapes[i]
             if len(wanted) != leaf.ndim or any(
                 type(a) is int and a != b for a, b in zip(wanted, leaf.shape, strict=True)
             ):
