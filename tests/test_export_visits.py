@@ -57,7 +57,11 @@ class _Slices(nn.Module):
                 continue
             with torch.no_grad():
                 place, tokens = torch.where(mask[number])
-            states = x[tokens] if number == EXPERTS - 1 else x[tokens] @ self.weight[number]
+            if number == EXPERTS - 1:
+                states = x[tokens]
+            else:
+                gate, up = (x[tokens] @ self.weight[number]).chunk(2, -1)
+                states = torch.cat([gate * up, up], -1)
             result.index_add_(0, tokens, states * (place[:, None] + 1))
         return result + self.router.to(x.dtype)(x)
 

@@ -92,7 +92,8 @@ def _rounds(
 ) -> Iterator[torch.Tensor]:  # fmt: skip
     """The places, one after the other; after each round what it changed is what it was, where the mask is false."""
     tree, loop = statement
-    used = {node.id for node in loaded_after(tree, loop)} | _read_first(loop)
+    used = {node.id for node in loaded_after(tree, loop)}
+    used |= _read_first(loop.body, _names(loop.target, ast.Store))[0]
     for place in range(int(mask.shape[0])):
         before, start = State(frame.f_locals), Storage.number()
         with _writes(recorder, start) as written:
@@ -158,29 +159,33 @@ def _choose(recorder: Recorder, is_hit: torch.Tensor, before: State, after: Stat
             replace_tensor(new, recorder.tensor(torch.where(is_hit, new.clone(), seen.pop(id(new)))))
 
 
-def _read_first(loop: ast.For) -> set[str]:
-    """The variables that a round may read as an earlier one left them."""
-    names = [node for statement in loop.body for node in ast.walk(statement) if isinstance(node, ast.Name)]
-    ends: dict[str, int] = dict.fromkeys(_targets(loop), 0)  # the line behind which a variable is this round's
-    for statement in loop.body:
-        for target in _stored(statement):
-            ends.setdefault(target, statement.end_lineno or 0)
-    return {
-        node.id for node in names if isinstance(node.ctx, ast.Load) and node.lineno <= ends.get(node.id, sys.maxsize)
-    }
+def _read_first(statements: Sequence[ast.stmt], known: frozenset[str]) -> tuple[set[str], frozenset[str]]:
+    """The variables that statements may read as an earlier round left them, and those that they give a value.
+
+    Args:
+        statements: they run one after the other.
+        known: the variables that this round has given a value.
+    """
+    read: set[str] = set()
+    for statement in statements:
+        if isinstance(statement, ast.If):
+            ways = [_read_first(way, known) for way in (statement.body, statement.orelse)]
+            read |= (_names(statement.test, ast.Load) - known).union(*(found for found, _ in ways))
+            known = ways[0][1] & ways[1][1]
+        elif isinstance(statement, ast.With):
+            for item in statement.items:
+                read |= _names(item, ast.Load) - known
+                known |= _names(item, ast.Store)
+            found, known = _read_first(statement.body, known)
+            read |= found
+        else:
+            read |= _names(statement, ast.Load) - known
+            if isinstance(statement, ast.Assign):
+                known |= _names(statement, ast.Store)
+            elif isinstance(statement, ast.AugAssign):
+                read |= _names(statement, ast.Store) - known
+    return read, known
 
 
-def _stored(statement: ast.stmt) -> Sequence[str]:
-    """What a statement gives a value in any case."""
-    if isinstance(statement, ast.With):
-        return [name for inner in statement.body for name in _stored(inner)]
-    if not isinstance(statement, ast.Assign):
-        return []
-    return [
-        node.id for target in statement.targets for node in ast.walk(target)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    ]  # fmt: skip
-
-
-def _targets(loop: ast.For) -> list[str]:
-    return [node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)]
+def _names(tree: ast.AST, context: type[ast.expr_context]) -> frozenset[str]:
+    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, context))
