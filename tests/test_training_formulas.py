@@ -117,6 +117,7 @@ FUNCTIONS: dict[str, Function] = {
     "fractional_max_pool3d": lambda x, other: F.fractional_max_pool3d(
         other.reshape(1, 5, 4, 6), 2, (2, 2, 3), _random_samples=torch.full((1, 1, 3), 0.4)
     ) * x.sum(),
+    "index_fill": lambda x, other: x.index_fill(1, torch.tensor([3, 0, 3]), other[0, 0]),
     "quantile": lambda x, other: torch.quantile(x * other[0], torch.tensor([0.3, 0.5]), dim=1).mT,
     "views in place": lambda x, other: (x * other[0]).unsqueeze_(1).transpose_(1, 2).squeeze_(2).exp(),
     "shape of a transposed view in place": lambda x, other: (x @ other.mT).t_().sin().t(),

@@ -94,6 +94,17 @@ def _in_the_direction(A: Tensor, gradient: Tensor) -> Tensor:
     return ((A - A.detach()) * gradient).sum((-2, -1))
 
 
+# Elements by index.
+
+
+def index_fill(self: Tensor, dim: int, index: Tensor, value: Tensor) -> Tensor:
+    """[*L, a, *R], [n] -> [*L, a, *R]: the value [] at these places of the dim."""
+    tensor = torch.atleast_1d(self)
+    chosen = torch.zeros(tensor.shape[dim], dtype=torch.bool).index_fill(0, index, True)
+    behind = tensor.ndim - 1 - dim % tensor.ndim
+    return torch.where(chosen.reshape(-1, *[1] * behind), value, tensor).reshape(self.shape)
+
+
 # Losses.
 
 
@@ -283,6 +294,7 @@ FORMULAS: dict[str, Callable[..., Any]] = {
     "_weight_norm": weight_norm,
     "linalg_det": linalg_det,
     "linalg_slogdet": linalg_slogdet,
+    "index_fill.int_Tensor": index_fill,
     "multi_margin_loss": multi_margin_loss,
     "multilabel_margin_loss": multilabel_margin_loss,
     "embedding_bag": embedding_bag,
