@@ -62,8 +62,7 @@ def _mask(recorder: Recorder, tensor: RecordedTensor) -> torch.Tensor | None:
     if node.target is not aten.nonzero.default or not isinstance(node.args[0], fx.Node):
         return None
     (specs,) = node.args[0].meta["specs"]
-    shapes = {spec.shape for spec in specs}
-    if len(shapes) != 1 or [len(shape) == 1 and shape[0] <= _MOST for shape in shapes] != [True]:
+    if len(specs[0].shape) != 1 or specs[0].shape[0] > _MOST or len({spec.shape for spec in specs}) > 1:
         return None
     mask: torch.Tensor = recorder._wrap(specs, tensor.device, node.args[0])
     return mask
