@@ -54,7 +54,7 @@ def visits(recorder: Recorder) -> Iterator[None]:
 
 def _mask(recorder: Recorder, tensor: RecordedTensor) -> torch.Tensor | None:
     """The vector of a known length whose nonzero places the rows of a tensor are; None where they are not."""
-    if not tensor.ndim or not isinstance(tensor.shape[0], torch.SymInt) or set(tensor.shape[1:]) > {1}:
+    if not tensor.ndim or not isinstance(tensor.shape[0], torch.SymInt) or set(tensor.shape[1:]) - {1}:
         return None
     node = recorder.node_of(tensor)
     while node.target in _SAME_VALUES and isinstance(node.args[0], fx.Node):
