@@ -4,7 +4,8 @@ Shape rules give exact formulas, and two of them may be equal without looking it
 padded to whole windows and cut back has `min(7*((h + 24) // 28), h // 4)`, which is `h // 4`.  Proofs
 of that are costly; values are not.  Formulas that agree at every point are taken for one, where the
 points are small sizes, at which rounding shows, and random ones (Schwartz and Zippel's test, after which
-two polynomials of degree d differ unseen at a random point of n values with a chance of d/n).
+two polynomials of degree d differ unseen at a random point of n values with a chance of d/n).  What these
+take for equal must be so at sizes in a row too: `(w + 7) // 32` and `(w + 15) // 32` differ at a fourth of all.
 
 A point is left out where it makes a tensor of the model empty: the model has no such size.
 """
@@ -12,13 +13,14 @@ A point is left out where it makes a tensor of the model empty: the model has no
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shape_inference import Dim, Size, TensorType, Type, larger, smaller
 
 __all__ = ["EqualSizes"]
 
 _SMALL, _RANDOM, _LARGEST = 10, 22, 2**20
+_ROW = 128  # sizes in a row: every remainder of a division by up to as many
 
 
 class EqualSizes:
@@ -26,6 +28,7 @@ class EqualSizes:
 
     def __init__(self) -> None:
         self._values: dict[Dim, tuple[int, ...]] = {}
+        self._rows: dict[Dim, tuple[int, ...]] = {}
         self._chosen: dict[tuple[int, ...], Dim] = {}
         self._result: dict[Dim, Size] = {}
         self._kept = list(range(_SMALL + _RANDOM))
@@ -71,6 +74,9 @@ class EqualSizes:
         if len(set(key)) == 1:
             return key[0]
         known = self._chosen.get(key)
+        if known is not None and self._row(size) != self._row(known):
+            key = (*key, *self._row(size))
+            known = self._chosen.get(key)
         if known is None:
             decided = size.lower(_Decided(self))
             known = self._chosen[key] = decided if type(decided) is Dim else size
@@ -78,7 +84,7 @@ class EqualSizes:
 
     def least(self, a: Size, b: Size) -> Size | None:
         """Which of the two is never above the other, or None."""
-        pairs = list(zip(self._key_of(a), self._key_of(b), strict=True))
+        pairs = [*zip(self._key_of(a), self._key_of(b), strict=True), *zip(self._row(a), self._row(b), strict=True)]
         if all(x <= y for x, y in pairs):
             return a
         return b if all(x >= y for x, y in pairs) else None
@@ -93,7 +99,16 @@ class EqualSizes:
     def _at_points(self, size: Dim) -> tuple[int, ...]:
         known = self._values.get(size)
         if known is None:
-            known = self._values[size] = size.lower(_Points())
+            known = self._values[size] = size.lower(_Points(_scattered))
+        return known
+
+    def _row(self, size: Size) -> tuple[int, ...]:
+        """The values where every symbol goes through sizes in a row, each in an order of its own."""
+        if isinstance(size, int):
+            return (size,) * _ROW
+        known = self._rows.get(size)
+        if known is None:
+            known = self._rows[size] = size.lower(_Points(_in_a_row))
         return known
 
 
@@ -133,23 +148,37 @@ class _Decided:
         return larger(a, b) if least is None else b if least is a else a
 
 
+def _scattered(dim: Dim) -> tuple[int, ...]:
+    """Small sizes and random ones, within the bounds of the symbol; the same for the same name."""
+    low = dim.minimum or 0
+    high = dim.maximum if dim.maximum is not None else max(_LARGEST, 2 * low)
+    draw = random.Random(str(dim))
+    small = draw.sample(range(low, low + _SMALL), _SMALL)
+    # One in each range of magnitudes, so that a limit in a minimum or maximum lies between some of them.
+    parts = [(i + draw.random()) / _RANDOM for i in range(_RANDOM)]
+    draw.shuffle(parts)
+    values = small + [low + int((high - low + 1) ** part) - 1 for part in parts]
+    return tuple(min(value, high) for value in values)
+
+
+def _in_a_row(dim: Dim) -> tuple[int, ...]:
+    """Sizes that follow one another, within the bounds of the symbol, in any order; the same for the same name."""
+    low = dim.minimum or 0
+    high = dim.maximum if dim.maximum is not None else max(_LARGEST, 2 * low)
+    draw = random.Random(f"{dim} in a row")
+    first = draw.randint(low, max(high - _ROW, low))
+    return tuple(min(first + i, high) for i in draw.sample(range(_ROW), _ROW))
+
+
 class _Points:
-    """The algebra of values at every point at once."""
+    """The algebra of values at every point at once; `draw` gives those of a symbol."""
+
+    def __init__(self, draw: Callable[[Dim], tuple[int, ...]]) -> None:
+        self.symbol = draw
+        self.count = _SMALL + _RANDOM if draw is _scattered else _ROW
 
     def constant(self, value: int) -> tuple[int, ...]:
-        return (value,) * (_SMALL + _RANDOM)
-
-    def symbol(self, dim: Dim) -> tuple[int, ...]:
-        """Small sizes and random ones, within the bounds of the symbol; the same for the same name."""
-        low = dim.minimum or 0
-        high = dim.maximum if dim.maximum is not None else max(_LARGEST, 2 * low)
-        draw = random.Random(str(dim))
-        small = draw.sample(range(low, low + _SMALL), _SMALL)
-        # One in each range of magnitudes, so that a limit in a minimum or maximum lies between some of them.
-        parts = [(i + draw.random()) / _RANDOM for i in range(_RANDOM)]
-        draw.shuffle(parts)
-        values = small + [low + int((high - low + 1) ** part) - 1 for part in parts]
-        return tuple(min(value, high) for value in values)
+        return (value,) * self.count
 
     def add(self, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(x + y for x, y in zip(a, b, strict=True))

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from aten_lowering.equal_sizes import EqualSizes
 from exporter import export
 from exporter.errors import DynamicShapeError
+from shape_inference import smaller, symbol
 from tests.lowering import ops
 
 X = torch.randn(2, 5)
@@ -131,3 +133,11 @@ def test_recurrent_layers_with_dynamic_time() -> None:
     program = export(model, (torch.randn(2, 5, 4),), dynamic_shapes={"input": {0: "batch", 1: "time"}})
     assert ops(program).split().count("LSTM") == 2
     program.validate(sizes=[{"batch": 1, "time": 1}, {"batch": 3, "time": 9}]).check()
+
+
+def test_formulas_that_differ_at_few_sizes_are_not_taken_for_one() -> None:
+    sizes, width, height = EqualSizes(), symbol("width"), symbol("height")
+    formulas = [(width + i) // 32 * height for i in range(32)]
+    sizes.present(formulas)
+    assert [sizes.simplest(formula) for formula in formulas] == formulas
+    assert sizes.simplest(smaller(7 * ((height + 24) // 28), height // 4)) == height // 4
