@@ -120,6 +120,17 @@ def test_right_at_every_value(name: str, example: int) -> None:
         torch.testing.assert_close(torch.from_numpy(result), BY_VALUE[name](n), msg=lambda m, n=n: f"{n}: {m}")
 
 
+def test_a_value_that_only_some_calls_take_is_fixed() -> None:
+    """The rows of a view: what stands for a number nobody knows does not divide the elements."""
+
+    def model(x: Tensor, n: Tensor) -> Tensor:
+        return x.view(n.item(), -1) + 1
+
+    program = export(model, (torch.randn(6, 4), torch.tensor(2)))
+    assert [decision.expression for decision in program.report.decisions] == ["n == 2"]
+    program.validate().check()
+
+
 def test_cut_off_of_a_float() -> None:
     """The rounds of a scripted loop, by a sum of floats."""
 

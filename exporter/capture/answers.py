@@ -111,7 +111,7 @@ class Answers(Frames):
                     if in_python and _is_asked_by_user():
                         self.decisions.append(Decision(node, self.source(), fixed=False))
                     return settled
-                self._need_values(node)
+                self.need_values(node)
                 return self._answer(node)
             varies = len(set(node.values)) > 1 or node.operation not in (operator.eq, operator.ne)
             if (varies or (in_python and _is_asked_by_user())) and not is_of_strides(node):
@@ -138,7 +138,7 @@ class Answers(Frames):
     def fix(self, node: SizeNode) -> Number:
         """The example's value; noted."""
         if node.data:
-            self._need_values(node)
+            self.need_values(node)
             ask_for_numbers(self.user_frame(), self.symbolic_in)
             raise self.data_dependent("a number needed from a size that depends on values", node)
         if not self._quiet:
@@ -149,7 +149,7 @@ class Answers(Frames):
             self.decisions.append(Decision(asked, self.source(), fixed=not is_known))
         return node.values[0]
 
-    def _need_values(self, node: SizeNode) -> None:
+    def need_values(self, node: SizeNode) -> None:
         """Ask for the values of the inputs that hold the sizes which a number was left open for, if there are such.
 
         Raises:

@@ -191,8 +191,15 @@ class CountsEqual(BaseException):
         self.key, self.values = key, values
 
 
-def ask_for_equal_counts(recorder: Recorder, tensors: Sequence[RecordedTensor]) -> None:
+def ask_for_equal_counts(
+    recorder: Recorder, tensors: Sequence[RecordedTensor], sizes: Sequence[SizeNode]
+) -> None:  # fmt: skip
     """After a call failed, look for a size by values that stands where another one does.
+
+    Args:
+        recorder: what the call was recorded by.
+        tensors: the tensors among its arguments.
+        sizes: the numbers among them.
 
     Raises:
         ValueNeeded: inputs that hold sizes tell them.
@@ -206,6 +213,9 @@ def ask_for_equal_counts(recorder: Recorder, tensors: Sequence[RecordedTensor]) 
     for node in by_values:
         if needed := inputs_with_sizes(node, recorder.examples):
             raise ValueNeeded(needed)
+    for size in sizes:
+        if size.data:
+            recorder.need_values(size)
     guesses = {values: key for key, values in recorder.counts.items() if key not in recorder.equal_counts}
     for a, b in combinations(tensors, 2):
         for pair in zip(reversed(_columns(a)), reversed(_columns(b)), strict=False):

@@ -154,7 +154,7 @@ class Recorder(Answers, DispatchMode):
         try:
             outcomes = self._outcomes(func, args, kwargs, tensors, sizes)
         except RuntimeError:
-            ask_for_equal_counts(self, tensors)
+            ask_for_equal_counts(self, tensors, sizes)
             raise
         return self._results(func, args, kwargs, tensors, sizes, outcomes)
 
