@@ -35,6 +35,7 @@ def _case(name: str, function: Callable[..., Any], inputs: Callable[[], list[tor
 
 
 _IMAGE = (2, 4, 9, 8)
+_BLUR = torch.arange(9.0).view(1, 1, 3, 3) / 36
 _CONV2D = _given(_IMAGE, (6, 4, 3, 3), (6,))
 _SMALL = _given((1, 2, 5, 4), (3, 2, 2, 3), (3,))
 
@@ -56,6 +57,8 @@ CASES = [
     _case("conv2d_unbatched", _weights(F.conv2d, (6, 4, 3, 3), (6,)), _given((4, 9, 8)), fixed=(0,),
           ops="Unsqueeze Conv Squeeze"),
     _case("conv2d_depthwise", _weights(F.conv2d, (8, 1, 3, 3), groups=4, padding=1), _given((2, 4, 5, 6)), ops="Conv"),
+    _case("conv2d_open_groups", lambda x: F.conv2d(x, _BLUR.expand(x.shape[1], 1, 3, 3), groups=x.shape[1], padding=1),
+          _given((2, 4, 5, 6)), fixed=()),
     _case("conv2d_module", _module(torch.nn.Conv2d(3, 5, 3, padding=1, padding_mode="reflect")), _given((2, 3, 6, 7))),
     _case("conv1d", _weights(F.conv1d, (6, 4, 3), (6,), stride=2, padding=1), _given((2, 4, 9)), ops="Conv"),
     _case("conv1d_same", _weights(F.conv1d, (6, 4, 4), padding="same"), _given((2, 4, 9)), ops="Conv"),

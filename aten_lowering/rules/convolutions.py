@@ -123,8 +123,9 @@ def conv_tbc(op: Builder, self: Value, weight: Value, bias: Value, pad: int) -> 
 
 def _convolved(
     op: Builder, input: Value, weight: Value, bias: Value | None, stride: Sequence[int],
-    begin: Sequence[Size], end: Sequence[Size], dilation: Sequence[int], groups: int,
+    begin: Sequence[Size], end: Sequence[Size], dilation: Sequence[int], groups: Size,
 ) -> Value:  # fmt: skip
+    """By Conv, or by products of windows: of integers, and in a number of groups that is open."""
     space = rank(weight) - 2
     stride, dilation = each_axis(stride, space), each_axis(dilation, space)
     x = batched(op, input, space)
@@ -132,7 +133,7 @@ def _convolved(
     if any(isinstance(size, Dim) for size in (*begin, *end)):
         x = pad_space(op, x, begin, end)
         begin = end = [0] * space
-    if kind not in _NATIVE and float_kernel(kind) == kind:
+    if (kind not in _NATIVE and float_kernel(kind) == kind) or isinstance(groups, Dim):
         x = pad_space(op, x, begin, end)
         return unbatched(op, _by_products(op, x, weight, bias, stride, dilation, groups), input)
     result = op.Conv(
@@ -152,7 +153,7 @@ def _as_float(op: Builder, values: Sequence[Value | None]) -> list[Value]:
 
 def _by_products(
     op: Builder, x: Value, weight: Value, bias: Value | None, stride: Sequence[int], dilation: Sequence[int],
-    groups: int,
+    groups: Size,
 ) -> Value:  # fmt: skip
     """A convolution without padding: each window a column, [N, C, *S] -> [N, M, *O]."""
     space = rank(weight) - 2
@@ -163,7 +164,7 @@ def _by_products(
 
 
 def _multiplied(
-    op: Builder, windows: Value, weight: Value, bias: Value | None, counts: Sequence[Size], groups: int
+    op: Builder, windows: Value, weight: Value, bias: Value | None, counts: Sequence[Size], groups: Size
 ) -> Value:  # fmt: skip
     """[N, C, K_1, O_1, …], [M, C/g, *K] -> [N, M, *O], by one product a group."""
     space = len(counts)
