@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from exporter import Program, export
+from tests.running import Calling
 
 _TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
@@ -69,7 +70,7 @@ def check(case: Case, *, dynamic: bool = False) -> Program | None:
         )
         if not case.dynamic or not any(shapes):
             return None
-    module = _Module(case.function).eval()
+    module = Calling(case.function).eval()
     program = export(module, inputs, dynamic_shapes=shapes, opset_version=case.opset_version, **case.options)
     assert program.model.opset_imports[""] == case.opset_version
     session = session_of(program)
@@ -121,15 +122,6 @@ def _real(tensor: torch.Tensor) -> torch.Tensor:
     """A complex tensor as a real one with a last dim of 2; a real one itself."""
     tensor = tensor.resolve_neg()
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
-
-
-class _Module(torch.nn.Module):
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs: Any) -> Any:
-        return self.function(*inputs)
 
 
 def _open_dims(tensor: torch.Tensor, fixed: Sequence[int]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import onnxruntime
@@ -25,6 +26,17 @@ def agree(program: Program, session: onnxruntime.InferenceSession, model: nn.Mod
     assert len(actual) == len(expected)
     for output, want, got in zip(program.signature.output_names, expected, actual, strict=True):
         assert not compare(output, want, got).problem
+
+
+class Calling(nn.Module):
+    """A module whose forward calls a function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.function(*inputs)
 
 
 class InDouble(nn.Module):

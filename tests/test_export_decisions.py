@@ -13,19 +13,11 @@ from torch import Tensor, nn
 
 from exporter import ExportError, Program, export
 from exporter.capture.fixing import FixedValuesWarning
-
-
-class _Module(nn.Module):
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs: Any) -> Any:
-        return self.function(*inputs)
+from tests.running import Calling
 
 
 def _exported(function: Callable[..., Any], *inputs: Any, **options: Any) -> Program:
-    program = export(_Module(function), inputs, **options)
+    program = export(Calling(function), inputs, **options)
     report = program.validate()
     assert report.passed, str(report)
     return program
@@ -61,7 +53,7 @@ def _either(x: Tensor) -> Tensor:
 
 def test_a_decision_by_values_goes_both_ways() -> None:
     x = torch.randn(2, 5)
-    export(_Module(_either), x).validate(inputs=[(x.abs() + 1,)]).check()
+    export(Calling(_either), x).validate(inputs=[(x.abs() + 1,)]).check()
 
 
 def _broken(x: Tensor) -> Tensor:
@@ -72,7 +64,7 @@ def _broken(x: Tensor) -> Tensor:
 
 def test_a_branch_that_cannot_be_recorded_is_no_check() -> None:
     with pytest.raises(ExportError, match="depends on a tensor's values"):
-        export(_Module(_broken), torch.randn(2, 5))
+        export(Calling(_broken), torch.randn(2, 5))
 
 
 def test_a_tensor_of_sizes_and_values_stays_open() -> None:
@@ -189,11 +181,11 @@ def test_masks_and_kinds_by_which_code_decides_are_fixed_and_said() -> None:
 
 def test_ids_are_never_fixed() -> None:
     with pytest.raises(ExportError, match="depends on a tensor's values"):
-        export(_Module(lambda ids: _by_runs(ids, ids, ids > 0)), torch.arange(9)[None] + 5)
+        export(Calling(lambda ids: _by_runs(ids, ids, ids > 0)), torch.arange(9)[None] + 5)
 
 
 def test_torch_is_left_as_it_was() -> None:
-    export(_Module(lambda x: x + 1), torch.randn(2, 5))
+    export(Calling(lambda x: x + 1), torch.randn(2, 5))
     assert torch.tensor([torch.tensor(3), torch.tensor(4)]).tolist() == [3, 4]
     assert len(torch.ones(3)) == 3
 

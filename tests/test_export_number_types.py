@@ -8,19 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from exporter import ExportError, export
-
-
-class _Module(nn.Module):
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, *inputs: Any) -> Any:
-        return self.function(*inputs)
-
+from tests.running import Calling
 
 OF_SIZES: dict[str, Callable[[Tensor], Any]] = {
     "int of a product": lambda x: x[:, : int(x.shape[1] * 0.3)],
@@ -37,7 +28,7 @@ OF_SIZES: dict[str, Callable[[Tensor], Any]] = {
 
 @pytest.mark.parametrize("name", OF_SIZES)
 def test_of_a_dynamic_size(name: str) -> None:
-    program = export(_Module(OF_SIZES[name]), torch.randn(2, 10), dynamic_shapes=({1: "n"},))
+    program = export(Calling(OF_SIZES[name]), torch.randn(2, 10), dynamic_shapes=({1: "n"},))
     program.validate(sizes=[{"n": 7}, {"n": 16}, {"n": 65}]).check()
     assert not any(decision.fixed for decision in program.report.decisions)
 
@@ -52,7 +43,7 @@ OF_VALUES: dict[str, Callable[[Tensor, Tensor], Any]] = {
 
 @pytest.mark.parametrize("name", OF_VALUES)
 def test_of_a_tensor(name: str) -> None:
-    program = export(_Module(OF_VALUES[name]), (torch.randn(2, 5), torch.tensor([3, 5])))
+    program = export(Calling(OF_VALUES[name]), (torch.randn(2, 5), torch.tensor([3, 5])))
     report = program.validate(
         inputs=[(torch.randn(2, 5), torch.tensor([2, 4])), (torch.randn(2, 5), torch.tensor([1, 1]))]
     )
@@ -62,5 +53,5 @@ def test_of_a_tensor(name: str) -> None:
 def test_a_loop_over_it_needs_the_number() -> None:
     with pytest.raises(ExportError, match="needs a number here, which fixes n == 10"):
         export(
-            _Module(lambda x: [x[:, i] for i in range(int(x.shape[1]))]), torch.randn(2, 10), dynamic_shapes=({1: "n"},)
+            Calling(lambda x: [x[:, i] for i in range(int(x.shape[1]))]), torch.randn(2, 10), dynamic_shapes=({1: "n"},)
         )

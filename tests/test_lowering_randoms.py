@@ -13,24 +13,16 @@ import torch.nn.functional as F
 
 from exporter import export
 from tests.lowering import Case, cases, check, session_of
+from tests.running import Calling
 
 aten = torch.ops.aten
-
-
-class _Module(torch.nn.Module):
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: torch.Tensor) -> Any:
-        return self.function(x)
 
 
 def _run(function: Callable[..., Any], x: torch.Tensor, dynamic: bool) -> list[np.ndarray]:
     """What the exported function gives; a dynamic one is run at the double of its sizes."""
     shapes = ({0: torch.export.Dim.DYNAMIC},) if dynamic else None
     onnxruntime.set_seed(1234)
-    session = session_of(export(_Module(function).eval(), (x,), dynamic_shapes=shapes))
+    session = session_of(export(Calling(function).eval(), (x,), dynamic_shapes=shapes))
     given = torch.cat([x, x]) if dynamic else x
     results = session.run(None, {i.name: given.numpy() for i in session.get_inputs()})
     expected = torch.utils._pytree.tree_leaves(function(given))
