@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from exporter import export
 from exporter.errors import CaptureError
-from tests.lowering import Case, cases, check, compare, session_of
+from tests.lowering import Case, both_ways, compare, session_of
 
 
 def _x(*shape: int) -> Callable[[], list[torch.Tensor]]:
@@ -297,15 +297,7 @@ CASES = [
     Case("traced_attention_norm_last", _traced(Attention(False), (2, 5, 8)), _x(2, 5, 8), fixed=(2,)),
 ]  # fmt: skip
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 def test_both_branches_are_in_the_model() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from exporter import export
 from exporter.errors import CaptureError
-from tests.lowering import Case, cases, check, ops
+from tests.lowering import Case, both_ways, cases, check, ops
 
 Write = Callable[..., Any]
 
@@ -133,15 +133,7 @@ CASES = [
     Case("several views", written(several), _x),
 ]
 
-
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = both_ways(*CASES)
 
 
 LEAN = [

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 REDUCTIONS = ["none", "mean", "sum"]
 
@@ -79,14 +79,4 @@ CASES = [
     ),
 ]
 
-
-@pytest.mark.filterwarnings("ignore")
-@cases(*CASES)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@pytest.mark.filterwarnings("ignore")
-@cases(*CASES)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = map(pytest.mark.filterwarnings("ignore"), both_ways(*CASES))

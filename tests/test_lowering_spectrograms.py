@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.lowering import Case, cases, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 
@@ -77,14 +77,4 @@ ISTFT = [
     Case("istft double", _istft(16), _spectrum(2, 9, 7, dtype=torch.complex128), fixed=(1,)),
 ]
 
-
-@pytest.mark.filterwarnings("ignore")
-@cases(*STFT, *ISTFT)
-def test_static(case: Case) -> None:
-    check(case)
-
-
-@pytest.mark.filterwarnings("ignore")
-@cases(*STFT, *ISTFT)
-def test_dynamic(case: Case) -> None:
-    check(case, dynamic=True)
+test_static, test_dynamic = map(pytest.mark.filterwarnings("ignore"), both_ways(*STFT, *ISTFT))
