@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,7 +236,7 @@ class _Check:
         if len(differences) != len(expected):
             return differences
         return tuple(
-            judged(difference, a, b, lambda place=i: self._exact(index, place))  # type: ignore[misc]
+            judged(difference, a, b, functools.partial(self._exact, index, i))
             for i, (difference, a, b) in enumerate(zip(differences, expected, got, strict=True))
         )
 
