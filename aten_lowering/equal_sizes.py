@@ -99,7 +99,7 @@ class EqualSizes:
     def _at_points(self, size: Dim) -> tuple[int, ...]:
         known = self._values.get(size)
         if known is None:
-            known = self._values[size] = size.lower(_Points(_scattered))
+            known = self._values[size] = size.lower(_Points(_scattered, _SMALL + _RANDOM))
         return known
 
     def _row(self, size: Size) -> tuple[int, ...]:
@@ -108,7 +108,7 @@ class EqualSizes:
             return (size,) * _ROW
         known = self._rows.get(size)
         if known is None:
-            known = self._rows[size] = size.lower(_Points(_in_a_row))
+            known = self._rows[size] = size.lower(_Points(_in_a_row, _ROW))
         return known
 
 
@@ -148,10 +148,15 @@ class _Decided:
         return larger(a, b) if least is None else b if least is a else a
 
 
+def _bounds(dim: Dim) -> tuple[int, int]:
+    """The least and the largest size of a symbol that are tried."""
+    low = dim.minimum or 0
+    return low, dim.maximum if dim.maximum is not None else max(_LARGEST, 2 * low)
+
+
 def _scattered(dim: Dim) -> tuple[int, ...]:
     """Small sizes and random ones, within the bounds of the symbol; the same for the same name."""
-    low = dim.minimum or 0
-    high = dim.maximum if dim.maximum is not None else max(_LARGEST, 2 * low)
+    low, high = _bounds(dim)
     draw = random.Random(str(dim))
     small = draw.sample(range(low, low + _SMALL), _SMALL)
     # One in each range of magnitudes, so that a limit in a minimum or maximum lies between some of them.
@@ -163,19 +168,17 @@ def _scattered(dim: Dim) -> tuple[int, ...]:
 
 def _in_a_row(dim: Dim) -> tuple[int, ...]:
     """Sizes that follow one another, within the bounds of the symbol, in any order; the same for the same name."""
-    low = dim.minimum or 0
-    high = dim.maximum if dim.maximum is not None else max(_LARGEST, 2 * low)
+    low, high = _bounds(dim)
     draw = random.Random(f"{dim} in a row")
     first = draw.randint(low, max(high - _ROW, low))
     return tuple(min(first + i, high) for i in draw.sample(range(_ROW), _ROW))
 
 
 class _Points:
-    """The algebra of values at every point at once; `draw` gives those of a symbol."""
+    """The algebra of values at every point at once; `draw` gives those of a symbol, `count` of them."""
 
-    def __init__(self, draw: Callable[[Dim], tuple[int, ...]]) -> None:
-        self.symbol = draw
-        self.count = _SMALL + _RANDOM if draw is _scattered else _ROW
+    def __init__(self, draw: Callable[[Dim], tuple[int, ...]], count: int) -> None:
+        self.symbol, self.count = draw, count
 
     def constant(self, value: int) -> tuple[int, ...]:
         return (value,) * self.count
