@@ -6,7 +6,6 @@ import functools
 import math
 import operator
 import sys
-import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,15 @@ from torch import fx
 from exporter.capture.branches import Undecided
 from exporter.capture.data_dependent import answer_for_sizes, is_of_strides
 from exporter.capture.folding import FOLD_LIMIT
-from exporter.capture.frames import Frames
-from exporter.capture.graph import Decision, Fork, Source, live_nodes
+from exporter.capture.graph import Decision, Fork, live_nodes
 from exporter.capture.idle import guards_nothing
 from exporter.capture.inert import is_inert
 from exporter.capture.known import ValueNeeded, deciding_inputs, inputs_with_sizes, known_values
+from exporter.capture.memory import Memory
 from exporter.capture.number_types import Globals, ask_for_numbers
 from exporter.capture.numbering import Numbering
 from exporter.capture.sizes import Number, SizeNode
+from exporter.capture.sources import Sources
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import size_from_node
 from exporter.errors import CaptureError, DataDependentError
@@ -58,10 +58,9 @@ def _samples(kind: Number, count: int) -> tuple[Number, ...]:
     return numbers if isinstance(kind, int) else tuple(number + 0.3 for number in numbers)
 
 
-class Answers(Frames):
+class Answers(Memory, Sources):
     """The part of the recorder that sizes and tensors turn to; its attributes are the recorder's."""
 
-    state: dict[str, torch.Tensor]
     decisions: list[Decision]
     known_values: dict[fx.Node, tuple[Any, ...] | None]
     answers: Sequence[bool] | None
@@ -77,21 +76,6 @@ class Answers(Frames):
 
         def record(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> fx.Node:
             """Add a node."""
-
-        def node_of(self, tensor: RecordedTensor) -> fx.Node:
-            """The node of the tensor's value now."""
-
-        def tensor(self, tensor: torch.Tensor) -> RecordedTensor:
-            """What stands for a tensor."""
-
-        def source(self) -> Source | None:
-            """The user's line."""
-
-        def user_frame(self) -> types.FrameType | None:
-            """The frame of that line."""
-
-        def _size_operand(self, operand: Any) -> Any:
-            """What stands for an operand of a size."""
 
     # Sizes: what the nodes of SymInts ask.
 
@@ -189,7 +173,7 @@ class Answers(Frames):
                 with self.at([tensor]):
                     node.cached = self._stride(node) if axis is not None and axis < 0 else self._extent(tensor, axis)
             else:
-                operands = [self._size_operand(operand) for operand in node.operands]
+                operands = [_literal_or_size(operand) for operand in node.operands]
                 with self.at([self.graph_node(operand) for operand in operands if isinstance(operand, SizeNode)]):
                     node.cached = self.record(node.operation, operands, {})
             node.cached.meta["values"] = node.values
@@ -299,6 +283,11 @@ class Answers(Frames):
             real = self.state[str(node.target)]
             return None if real.is_meta else real.detach().reshape(tuple(tensor.shape))
         return None
+
+
+def _literal_or_size(operand: Any) -> Any:
+    """What stands for an operand of a size."""
+    return operand.values[0] if isinstance(operand, SizeNode) and operand.is_literal else operand
 
 
 def _is_asked_by_user() -> bool:

@@ -91,7 +91,7 @@ def finished_operator(
     for i, (specs, device) in enumerate(results):
         part = call_node(recorder.graph, operator.getitem, (node, i))
         part.meta["specs"] = (specs,)
-        tensors.append(recorder._wrap(specs, device, part))
+        tensors.append(recorder.wrap(specs, device, part))
     return tensors
 
 

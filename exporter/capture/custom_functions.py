@@ -76,5 +76,5 @@ def _as_node(recorder: Recorder, function: type, args: Any, kwargs: Any, result:
         if not single:
             part = call_node(recorder.graph, operator.getitem, (node, place))
             part.meta["specs"] = (specs,)
-        made.append(recorder._wrap(specs, item.device, part))
+        made.append(recorder.wrap(specs, item.device, part))
     return made[0] if single else type(result)(made)

@@ -23,10 +23,13 @@ class Frames:
         graph: the innermost open graph.
     """
 
-    graph: fx.Graph
-    _around: list[fx.Graph]
-    _starts: list[int]
     _lifted: dict[int, tuple[torch.Tensor, RecordedTensor]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph = fx.Graph()
+        self._around: list[fx.Graph] = []
+        self._starts: list[int] = []
 
     @property
     def root(self) -> fx.Graph:

@@ -162,7 +162,7 @@ class Loop:
         for (items, count), others in zip(first.lists, values[len(inits) :], strict=True):
             with recorder:  # with the first round's: there may be no others, and such have no sizes in onnxruntime
                 rows = recorder.tensor(torch.cat([items[count - 1].unsqueeze(0), others]))
-            every = recorder._wrap(items[count - 1].specs, rows.device, None)
+            every = recorder.wrap(items[count - 1].specs, rows.device, None)
             every.rows = rows
             items[count - 1 :] = [every]
 

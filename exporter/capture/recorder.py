@@ -8,8 +8,6 @@ of an `fx.Graph`; writes become values; what depends on no input is computed at 
 from __future__ import annotations
 
 import operator
-import sys
-import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,14 +25,12 @@ from exporter.capture.data_dependent import (
     with_places,
 )
 from exporter.capture.folding import folded
-from exporter.capture.graph import Decision, Fork, Source, call_node
+from exporter.capture.graph import Decision, Fork, call_node
 from exporter.capture.kernels import Kernels, Outcome, at_sample, fill
 from exporter.capture.limits import limited_sizes, may_cut
-from exporter.capture.mutation import functional, write_back, written_arguments
 from exporter.capture.numbering import Numbering
 from exporter.capture.packed import PACKED_OUTCOMES
 from exporter.capture.sizes import SizeNode
-from exporter.capture.sparse import dense
 from exporter.capture.tensors import (
     RecordedTensor,
     Spec,
@@ -42,18 +38,12 @@ from exporter.capture.tensors import (
     device_of,
     merged,
     same_layout,
-    same_sizes,
-    same_step,
     same_values,
 )
 from exporter.capture.torch_internals import (
     DispatchMode,
     is_mutable,
     is_random,
-    outside_modes,
-    replace_tensor,
-    same_storage,
-    schema_of,
     size_from_node,
 )
 from exporter.errors import CaptureError
@@ -62,7 +52,6 @@ aten = torch.ops.aten
 
 SAMPLES = 3
 _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
-_OWN = ("/torch/", "/exporter/", "/onnxscript/", "<frozen", "<string>", "/contextlib.py", "/functools.py")
 
 # Views whose result has its argument's sizes and strides, and yet other values.
 _NOT_IDENTITY = {aten.as_strided.default, aten._conj.default, aten.conj.default, aten._neg_view.default}
@@ -103,18 +92,12 @@ class Recorder(Answers, DispatchMode):
             names: id of a real tensor -> its name in the model's state.
             handlers: overload -> what to do instead of recording it, called with the recorder first.
         """
-        super().__init__()
-        self.graph = fx.Graph()
-        self._around, self._starts = [], []
-        self.state: dict[str, torch.Tensor] = {}
+        super().__init__(names)
         self.decisions: list[Decision] = []
         self.scope = ""
-        self._names, self.handlers = names, handlers
+        self.handlers = handlers
         self._kernels = Kernels()
-        self._lifted: dict[int, tuple[torch.Tensor, RecordedTensor]] = {}  # keeps the id's tensor alive
-        self._shared: dict[Any, str] = {}
         self._quiet = False
-        self._is_user: dict[types.CodeType, bool] = {}
         self.named: set[tuple[int, ...]] = set()
         self.counts: dict[Any, tuple[int, ...]] = {}
         self.equal_counts: dict[Any, tuple[int, ...]] = {}
@@ -185,117 +168,9 @@ class Recorder(Answers, DispatchMode):
         """Add an input of the graph."""
         node = self.graph.placeholder(name)
         node.meta["specs"] = (specs,)
-        given = self._wrap(specs, device, node)
+        given = self.wrap(specs, device, node)
         given.storage_.is_given = True
         return given
-
-    def node_of(self, tensor: RecordedTensor) -> fx.Node:
-        """The node of the tensor's value now, after all writes."""
-        self._refresh(tensor)
-        if tensor.node is None:
-            tensor.node = self._constant_node(tensor.constant)
-        return tensor.node
-
-    def _refresh(self, tensor: RecordedTensor) -> None:
-        """Take a view again from its parent, where their memory was written since."""
-        parent, step = tensor.parent, tensor.step
-        if tensor.version == tensor.storage_.version or parent is None:
-            return
-        self._refresh(parent)
-        if parent.constant is not None:
-            with outside_modes():
-                tensor.constant = parent.constant if step is None else step.take(parent.constant)
-            tensor.node = None
-        else:
-            base, tensor.constant = self.node_of(parent), None
-            with self.at([base]):
-                tensor.node = base if step is None else self._view_node(base, step, tensor.specs)
-        tensor.version = tensor.storage_.version
-
-    def source(self) -> Source | None:
-        """The innermost line outside torch and this package."""
-        frame = self.user_frame()
-        return None if frame is None else Source(frame.f_code, frame.f_lineno)
-
-    def user_frame(self) -> types.FrameType | None:
-        """The innermost frame outside torch and this package."""
-        frame: types.FrameType | None = sys._getframe(1)
-        while frame is not None:
-            code = frame.f_code
-            user = self._is_user.get(code)
-            if user is None:
-                user = self._is_user[code] = not any(part in code.co_filename for part in _OWN)
-            if user:
-                return frame
-            frame = frame.f_back
-        return None
-
-    # Writing.
-
-    def write(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Record an overload that writes to its arguments as the one that returns what it would write."""
-        schema = schema_of(func)
-        names = [argument.name for argument in schema.arguments]
-        given = dict(zip(names, args, strict=False)) | dict(kwargs)
-        written = [given[name] for name in written_arguments(func) if given.get(name) is not None]
-        counterpart = functional(func)
-        outs = {argument.name for argument in schema.arguments if argument.is_out}
-        values = self.call(counterpart, args, {name: value for name, value in kwargs.items() if name not in outs})
-        flat = list(values) if isinstance(values, (tuple, list)) else [values]
-        targets = [item for entry in written for item in (entry if isinstance(entry, list) else [entry])]
-        count = len(schema.returns)
-        # What is written comes behind what is returned where both differ, as in batch normalization.
-        for target, value in zip(targets, flat[count:] or flat, strict=False):
-            self.assign(target, value, resize=bool(outs))
-        results = targets if count == len(targets) else flat[:count]
-        return results[0] if count == 1 else tuple(results)
-
-    def assign(self, target: torch.Tensor, value: torch.Tensor, *, resize: bool = False) -> None:
-        """Make `value` what `target`, all its views and all that it is a view of hold from now on."""
-        tensor = self.tensor(target)
-        self.check_inside(tensor)
-        if value.dtype != tensor.dtype:
-            value = self.call(aten.to.dtype, (value, tensor.dtype), {})
-        if not resize and not same_sizes(self.tensor(value), tensor):
-            value = self.call(aten.expand.default, (value, list(tensor.shape)), {})
-        chain: list[tuple[RecordedTensor, RecordedTensor]] = []
-        child, new = tensor, self.tensor(value)
-        while True:
-            chain.append((child, new))
-            parent, step = child.parent, child.step
-            if parent is None:
-                break
-            new = new if step is None else write_back(step, parent, new, self._call_positional)
-            child = parent
-        values = [(changed, new.constant, new.node) for changed, new in chain]
-        tensor.storage_.version += 1
-        for changed, constant, node in values:
-            changed.constant, changed.node = constant, node
-            changed.version = changed.storage_.version
-
-    def is_same_memory(self, first: torch.Tensor, second: torch.Tensor) -> bool:
-        """Whether two tensors are one view, taken twice, of one tensor."""
-        a, b = self.tensor(first), self.tensor(second)
-        while a is not b:
-            if a.parent is None or b.parent is None or not same_step(a.step, b.step):
-                return False
-            a, b = a.parent, b.parent
-        return True
-
-    def _call_positional(self, func: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.call(func, args, kwargs)
-
-    def become(self, tensor: RecordedTensor, other: torch.Tensor) -> RecordedTensor:
-        """Give `tensor`, as a Python object, the sizes and the memory of `other`."""
-        recorded = self.tensor(other)
-        self.node_of(recorded)
-        replace_tensor(tensor, self._wrap(recorded.specs, recorded.device, recorded.node, recorded, None))
-        return tensor
-
-    def fresh_constant(self, value: torch.Tensor) -> RecordedTensor:
-        """A tensor that Python code wrote down."""
-        with outside_modes():
-            return self._constant(value.detach().clone(), value.device, (), None)
 
     # Inside.
 
@@ -317,42 +192,6 @@ class Recorder(Answers, DispatchMode):
             sizes.append(argument)
         return argument
 
-    def tensor(self, tensor: torch.Tensor) -> RecordedTensor:
-        """The recorded tensor that stands for a tensor of the model's state, or a constant."""
-        if isinstance(tensor, RecordedTensor):
-            return tensor
-        known = self._lifted.get(id(tensor))
-        if known is not None:
-            return known[1]
-        value = dense(tensor)
-        specs = (Spec(tuple(value.shape), value.stride(), value.dtype),)
-        name = self._names.get(id(tensor))
-        node = None if name is None else self._state_node(name, value)
-        recorded = self._wrap(specs, tensor.device, node)
-        recorded.constant = value.detach() if name is None else None
-        self._lifted[id(tensor)] = tensor, recorded
-        return recorded
-
-    def known(self, tensor: torch.Tensor) -> RecordedTensor | None:
-        """What stands for a real tensor, if the model used it."""
-        return self._lifted.get(id(tensor), (tensor, None))[1]
-
-    def _state_node(self, name: str, tensor: torch.Tensor) -> fx.Node:
-        """A `get_attr` node; tensors that are the same memory in the same way share one name."""
-        if tensor.layout == torch.strided and tensor.numel() and not tensor.is_meta:
-            key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
-            name = self._shared.setdefault(key, name)
-        self.state.setdefault(name, tensor)
-        node = self.root.create_node("get_attr", name, (), {})
-        node.meta["specs"] = ((Spec(tuple(tensor.shape), tensor.stride(), tensor.dtype),),)
-        return node
-
-    def _constant_node(self, value: torch.Tensor | None) -> fx.Node:
-        if value is None:
-            raise CaptureError("a tensor of this recording has no value")  # not to be reached by a user
-        scope = f"{self.scope}." if self.scope else ""
-        return self._state_node(f"{scope}constant_{len(self.state)}", value)
-
     def _fold(
         self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
         tensors: list[RecordedTensor], sizes: list[SizeNode],
@@ -367,23 +206,10 @@ class Recorder(Answers, DispatchMode):
         device = torch.device(kwargs.get("device") or device_of(tensors))
         step = ViewStep(func, tuple(args[1:]), dict(kwargs))
         if not isinstance(result, (list, tuple)):
-            return self._constant(result, device, tensors, step)
+            return self.known_tensor(result, device, tensors, step)
         return type(result)(
-            self._constant(item, device, tensors, replace(step, index=i)) for i, item in enumerate(result)
+            self.known_tensor(item, device, tensors, replace(step, index=i)) for i, item in enumerate(result)
         )
-
-    def _constant(
-        self, value: Any, device: torch.device, sources: Sequence[RecordedTensor], step: ViewStep | None
-    ) -> Any:
-        """A known value as a recorded tensor, a view where it shares its memory with a source."""
-        if not isinstance(value, torch.Tensor):
-            return value
-        specs = (Spec(tuple(value.shape), value.stride(), value.dtype),)
-        parents = (s for s in sources if s.constant is not None and same_storage(s.constant, value))
-        parent = next(parents, None)
-        recorded = self._wrap(specs, device, None, parent, None if parent is None else step)
-        recorded.constant = value
-        return recorded
 
     def _results(
         self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
@@ -424,10 +250,10 @@ class Recorder(Answers, DispatchMode):
                 part.meta["limited"] = limited
             alias = aliases[i]
             if alias is None:
-                wrapped.append(self._wrap(column, device, part))
+                wrapped.append(self.wrap(column, device, part))
             else:
                 step = ViewStep(func, tuple(args[1:]), dict(kwargs), None if single else i)
-                wrapped.append(self._wrap(column, device, part, tensors[alias], step))
+                wrapped.append(self.wrap(column, device, part, tensors[alias], step))
         return fill(template, wrapped)
 
     def _unchanged(
@@ -438,15 +264,24 @@ class Recorder(Answers, DispatchMode):
             source = tensors[alias]
             if func in _NOT_IDENTITY or not same_layout(source.specs, column):
                 return []
-            return [self._wrap(column, source.device, self.node_of(source), source, None)]
+            return [self.wrap(column, source.device, self.node_of(source), source, None)]
         if func in _COPIES and tensors and same_values(tensors[0].specs, column):
-            return [self._wrap(column, tensors[0].device, self.node_of(tensors[0]))]
+            return [self.wrap(column, tensors[0].device, self.node_of(tensors[0]))]
         return []
 
-    def _wrap(
+    def wrap(
         self, specs: tuple[Spec, ...], device: torch.device, node: fx.Node | None,
         parent: RecordedTensor | None = None, step: ViewStep | None = None,
     ) -> RecordedTensor:  # fmt: skip
+        """A new tensor, whose sizes are symbolic where they differ between the samples.
+
+        Args:
+            specs: what it is at each sample.
+            device: where it is said to be.
+            node: what computes it; None where it is known, or is taken from its parent when it is needed.
+            parent: what it shares its memory with.
+            step: how it was taken from its parent; None where it is all of it, as it is.
+        """
         first = specs[0]
         if len(specs) == 1:
             return RecordedTensor(specs, first.shape, first.stride, device, node, parent, step)
@@ -484,17 +319,3 @@ class Recorder(Answers, DispatchMode):
         if kind in (list, tuple):
             return [self._argument(item) for item in argument]
         return argument
-
-    def _size_operand(self, operand: Any) -> Any:
-        if isinstance(operand, SizeNode) and operand.is_literal:
-            return operand.values[0]
-        return operand
-
-    def _view_node(self, base: fx.Node, step: ViewStep, specs: tuple[Spec, ...]) -> fx.Node:
-        node = self.record(step.target, (base, *step.args), step.kwargs)
-        if step.index is None:
-            node.meta["specs"] = (specs,)
-            return node
-        part = call_node(self.graph, operator.getitem, (node, step.index))
-        part.meta["specs"] = (specs,)
-        return part

@@ -64,7 +64,7 @@ def _mask(recorder: Recorder, tensor: RecordedTensor) -> torch.Tensor | None:
     (specs,) = node.args[0].meta["specs"]
     if len(specs[0].shape) != 1 or specs[0].shape[0] > _MOST or len({spec.shape for spec in specs}) > 1:
         return None
-    mask: torch.Tensor = recorder._wrap(specs, tensor.device, node.args[0])
+    mask: torch.Tensor = recorder.wrap(specs, tensor.device, node.args[0])
     return mask
 
 
@@ -121,7 +121,7 @@ def _writes(recorder: Recorder, start: int) -> Iterator[list[tuple[RecordedTenso
         while root.parent is not None:
             root = root.parent
         if id(root) not in found and root.storage_.serial < start:
-            found[id(root)] = root, recorder._wrap(root.specs, root.device, recorder.node_of(root))
+            found[id(root)] = root, recorder.wrap(root.specs, root.device, recorder.node_of(root))
             written.append(found[id(root)])
         original(target, value, resize=resize)
 
