@@ -19,7 +19,7 @@ from aten_lowering.quotients import SIZE_FUNCTIONS
 from aten_lowering.registry import Rule, RuleRegistry, complex_registry
 from exporter.capture.custom_functions import warn_ignored
 from exporter.capture.graph import CapturedGraph, live_nodes
-from exporter.capture.recorder import SAMPLES
+from exporter.capture.sizes import SAMPLES
 from exporter.capture.tensors import Spec
 from exporter.control_flow import CONTROL_FLOW, with_inner
 from exporter.decomposition import decompose

@@ -14,7 +14,6 @@ import torch
 from torch import fx
 
 from exporter.capture.branches import Undecided
-from exporter.capture.data_dependent import answer_for_sizes, is_of_strides
 from exporter.capture.folding import FOLD_LIMIT
 from exporter.capture.graph import Decision, Fork, live_nodes
 from exporter.capture.idle import guards_nothing
@@ -58,6 +57,9 @@ def _samples(kind: Number, count: int) -> tuple[Number, ...]:
     return numbers if isinstance(kind, int) else tuple(number + 0.3 for number in numbers)
 
 
+_COMPARISONS = {operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge}
+
+
 class Answers(Memory, Sources):
     """The part of the recorder that sizes and tensors turn to; its attributes are the recorder's."""
 
@@ -90,7 +92,7 @@ class Answers(Memory, Sources):
             if frame is not None and guards_nothing(frame):
                 return True
             if node.data:
-                settled = answer_for_sizes(node)
+                settled = _answer_for_sizes(node)
                 if settled is not None:
                     if in_python and _is_asked_by_user():
                         self.decisions.append(Decision(node, self.source(), fixed=False))
@@ -98,7 +100,7 @@ class Answers(Memory, Sources):
                 self.need_values(node)
                 return self._answer(node)
             varies = len(set(node.values)) > 1 or node.operation not in (operator.eq, operator.ne)
-            if (varies or (in_python and _is_asked_by_user())) and not is_of_strides(node):
+            if (varies or (in_python and _is_asked_by_user())) and not _is_of_strides(node):
                 frame = self.user_frame()
                 if frame is None or not is_inert(frame):
                     self.decisions.append(Decision(node, self.source(), fixed=False))
@@ -296,3 +298,40 @@ def _is_asked_by_user() -> bool:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PASSING_ON):
         frame = frame.f_back
     return not frame.f_code.co_filename.startswith(_TORCH)
+
+
+def _answer_for_sizes(node: SizeNode) -> bool | None:
+    """The answer to a comparison of sizes that depend on values, where every size above 1 gives the same.
+
+    Sizes that are equal at all samples are equal.  Against 0 and 1, a size that depends on values counts
+    as neither, as in torch.export: code that treats them apart does so for speed, or where nothing is left
+    to do, and what holds for many holds for them.  A question about strides is torch's own, and decides
+    nothing that a graph holds.
+    """
+    if _is_of_strides(node):
+        return bool(node.values[0])
+    if node.operation not in _COMPARISONS or len(set(node.values)) > 1:
+        return None
+    first, second = node.operands
+    if not (_is_of_sizes(first) and _is_of_sizes(second)):
+        return None
+    trivial = any(operand.is_literal and operand.values[0] in (0, 1) for operand in (first, second))
+    return bool(node.values[0]) if trivial or first.values == second.values else None
+
+
+def _is_of_strides(node: Any) -> bool:
+    """Whether a stride of a tensor takes part in a number."""
+    if not isinstance(node, SizeNode) or node.is_literal:
+        return False
+    if node.operation is None:
+        return node.operands[1] is not None and node.operands[1] < 0
+    return any(map(_is_of_strides, node.operands))
+
+
+def _is_of_sizes(node: Any) -> bool:
+    """Whether a number was computed from sizes of tensors alone, none from a value."""
+    if not isinstance(node, SizeNode) or node.is_literal:
+        return True
+    if node.operation is None:
+        return node.operands[1] is not None
+    return all(map(_is_of_sizes, node.operands))

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from exporter.capture.sizes import SizeNode
-from exporter.capture.tensors import RecordedTensor, Spec
+from exporter.capture.tensors import Spec
 from exporter.capture.torch_internals import storage_of, tree_map
 
 aten = torch.ops.aten
@@ -462,16 +461,3 @@ def _key(arguments: Sequence[Any]) -> tuple[Any, ...]:
 
 
 _PLAIN = (Spec, int, str, type(None), torch.dtype)
-
-
-def at_sample(argument: Any, sample: int) -> Any:
-    """The argument as the kernels take it: specs for tensors, numbers for sizes, at one sample."""
-    kind = type(argument)
-    if kind is RecordedTensor:
-        specs = argument.specs
-        return specs[sample] if len(specs) > 1 else specs[0]
-    if kind is list:
-        return [at_sample(item, sample) for item in argument]
-    if kind is SizeNode:
-        return argument.values[sample]
-    return argument

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
 
-from exporter.capture.data_dependent import sample_counts
+from exporter.capture.calls import at_sample
+from exporter.capture.counts import counts_of
 from exporter.capture.kernels import Outcome, outcome_of
 from exporter.capture.known import known_values
-from exporter.capture.sizes import SizeNode
+from exporter.capture.sizes import SAMPLES, SizeNode
 from exporter.capture.tensors import RecordedTensor
 
 if TYPE_CHECKING:
@@ -19,21 +19,20 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 
-_SAMPLES = 3
 
-
-def _packed(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
+def packed(
+    recorder: Recorder, input: RecordedTensor, lengths: RecordedTensor, batch_first: bool
+) -> list[Outcome]:  # fmt: skip
     """[T, B, *L], [B] -> [S, *L], [longest].
 
     Where the lengths are not known, the longest is the whole of time at the example, and less than that
     elsewhere, so that nobody takes it for the size of the input.
     """
-    input, lengths, batch_first = args
     known = known_values(recorder, recorder.node_of(lengths))
-    counts = sample_counts(recorder, lengths)
+    counts = counts_of(recorder, lengths)
     outcomes = []
-    for sample in range(_SAMPLES):
-        whole = _spec(input, sample)
+    for sample in range(SAMPLES):
+        whole = at_sample(input, sample)
         if known is None:
             count, longest = counts[sample], max(whole.shape[int(batch_first)] - sample, 1)
         else:
@@ -44,16 +43,17 @@ def _packed(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
     return outcomes
 
 
-def _padded(recorder: Recorder, args: Sequence[Any]) -> list[Outcome]:
+def padded(
+    recorder: Recorder, data: RecordedTensor, batch_sizes: RecordedTensor, batch_first: bool, _: Any, total_length: Any
+) -> list[Outcome]:
     """[S, *L], [longest] -> [longest or the length asked for, B, *L], [B]."""
-    data, batch_sizes, batch_first, _, total_length = args
     batch = recorder.batches.get(recorder.node_of(batch_sizes))
-    counts = sample_counts(recorder, batch_sizes) if batch is None else ()
+    counts = counts_of(recorder, batch_sizes) if batch is None else ()
     outcomes = []
-    for sample in range(_SAMPLES):
+    for sample in range(SAMPLES):
         total = _number(total_length, sample)
-        whole, count = _spec(data, sample), counts[sample] if batch is None else _number(batch, sample)
-        time = total if total > 0 else _spec(batch_sizes, sample).shape[0]
+        whole, count = at_sample(data, sample), counts[sample] if batch is None else _number(batch, sample)
+        time = total if total > 0 else at_sample(batch_sizes, sample).shape[0]
         shape = (count, time) if batch_first else (time, count)
         result = whole.meta().new_empty((*shape, *whole.shape[1:]))
         outcomes.append(outcome_of((result, result.new_empty((count,), dtype=torch.int64)), []))
@@ -69,16 +69,6 @@ def first_batch_size(recorder: Recorder, tensor: RecordedTensor) -> int | torch.
     return recorder.batches.get(source) if isinstance(source, fx.Node) else None
 
 
-def _spec(tensor: RecordedTensor, sample: int) -> Any:
-    return tensor.specs[sample % len(tensor.specs)]
-
-
 def _number(number: Any, sample: int) -> Any:
     node = number.node if isinstance(number, torch.SymInt) else number
     return node.values[sample] if isinstance(node, SizeNode) else node
-
-
-PACKED_OUTCOMES: dict[Any, Callable[[Recorder, Sequence[Any]], list[Outcome]]] = {
-    aten._pack_padded_sequence.default: _packed,
-    aten._pad_packed_sequence.default: _padded,
-}

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
 from exporter.capture.branches import explored, is_in_users_code, is_raised_by_user
+from exporter.capture.counts import Counts, CountsEqual
 from exporter.capture.custom_functions import Keeps, whole_functions
-from exporter.capture.data_dependent import CountsEqual
 from exporter.capture.encoders import padded_encoders
 from exporter.capture.fixing import warn_fixed_values
 from exporter.capture.folding import seeds
@@ -23,8 +23,9 @@ from exporter.capture.libraries import replaced_functions
 from exporter.capture.loops import Manner, check_closed, rolled_loop
 from exporter.capture.number_types import NumbersAsked, numbers
 from exporter.capture.open_numbers import open_numbers
-from exporter.capture.recorder import SAMPLES, Recorder
+from exporter.capture.recorder import Recorder
 from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
+from exporter.capture.sizes import SAMPLES
 from exporter.capture.subscripts import getitem, setitem
 from exporter.capture.tensors import RecordedTensor, Spec
 from exporter.capture.torch_internals import (
@@ -45,6 +46,8 @@ from exporter.errors import DataDependentError
 from exporter.profile.timeline import current
 from exporter.profile.watching import watch_recorder
 from exporter.signature import Signature
+
+Recorded = TypeVar("Recorded")
 
 
 class GradientsAsked(BaseException):
@@ -92,20 +95,35 @@ def record(
 
 
 def with_known_values(
-    recorded: Callable[[Sequence[bool], dict[Any, tuple[int, ...]]], CapturedGraph], signature: Signature,
+    recorded: Callable[[Sequence[bool], Counts], CapturedGraph], signature: Signature,
     may_differ: Callable[[], bool] = lambda: False,
 ) -> CapturedGraph:  # fmt: skip
-    """Record again, knowing more, for as long as the recording asks for values that can be known.
+    """Record all ways that the model can go, and again as `with_values_asked_for` does.
 
     Args:
         recorded: takes answers to decisions by values, and what counts of elements must be.
         signature: is told which inputs' values are fixed.
         may_differ: whether what failed may be recorded in another way, which comes before fixing values.
     """
-    counts: dict[Any, tuple[int, ...]] = {}
+    return with_values_asked_for(
+        lambda counts: explored(lambda answers: recorded(answers, counts)), signature, may_differ
+    )
+
+
+def with_values_asked_for(
+    recorded: Callable[[Counts], Recorded], signature: Signature, may_differ: Callable[[], bool] = lambda: False
+) -> Recorded:
+    """Record again, knowing more, for as long as the recording asks for values that can be known.
+
+    Args:
+        recorded: takes what counts of elements must be.
+        signature: is told which inputs' values are fixed.
+        may_differ: whether what failed may be recorded in another way, which comes before fixing values.
+    """
+    counts: Counts = {}
     while True:
         try:
-            return explored(lambda answers: recorded(answers, counts))
+            return recorded(counts)
         except CountsEqual as found:
             counts[found.key] = found.values
         except ValueNeeded as question:
@@ -119,7 +137,7 @@ def with_known_values(
 
 def _recorded(
     function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool],
-    keeps: Keeps, manner: Manner, counts: dict[Any, tuple[int, ...]],
+    keeps: Keeps, manner: Manner, counts: Counts,
 ) -> CapturedGraph:  # fmt: skip
     recorder = Recorder(state_names(model), HANDLERS)
     recorder.answers, recorder.equal_counts, recorder.symbolic_in = answers, counts, manner.symbolic_in

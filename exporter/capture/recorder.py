@@ -16,21 +16,15 @@ import torch
 from torch import fx
 
 from exporter.capture.answers import Answers
-from exporter.capture.data_dependent import (
-    ask_for_equal_counts,
-    has_mask,
-    is_unbacked,
-    known_choice,
-    outcomes_by_values,
-    with_places,
-)
+from exporter.capture.calls import Call, at_sample
+from exporter.capture.counts import Counts, ask_for_equal_counts
+from exporter.capture.data_dependent import depends_on_values, known_choice, outcomes_by_values, with_places
 from exporter.capture.folding import folded
 from exporter.capture.graph import Decision, Fork, call_node
-from exporter.capture.kernels import Kernels, Outcome, at_sample, fill
+from exporter.capture.kernels import Kernels, Outcome, fill
 from exporter.capture.limits import limited_sizes, may_cut
 from exporter.capture.numbering import Numbering
-from exporter.capture.packed import PACKED_OUTCOMES
-from exporter.capture.sizes import SizeNode
+from exporter.capture.sizes import SAMPLES, SizeNode
 from exporter.capture.tensors import (
     RecordedTensor,
     Spec,
@@ -50,7 +44,6 @@ from exporter.errors import CaptureError
 
 aten = torch.ops.aten
 
-SAMPLES = 3
 _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
 # Views whose result has its argument's sizes and strides, and yet other values.
@@ -99,8 +92,8 @@ class Recorder(Answers, DispatchMode):
         self._kernels = Kernels()
         self._quiet = False
         self.named: set[tuple[int, ...]] = set()
-        self.counts: dict[Any, tuple[int, ...]] = {}
-        self.equal_counts: dict[Any, tuple[int, ...]] = {}
+        self.counts: Counts = {}
+        self.equal_counts: Counts = {}
         self.numbering = Numbering()
         self.forks: list[Fork] = []
         self.known_values: dict[fx.Node, tuple[Any, ...] | None] = {}
@@ -129,30 +122,25 @@ class Recorder(Answers, DispatchMode):
         """Record a call that writes to nothing, and return tensors that stand for its results."""
         tensors: list[RecordedTensor] = []
         sizes: list[SizeNode] = []
-        args = with_places(self, func, args)
-        args = [self._lift(argument, tensors, sizes) for argument in args]
+        args = [self._lift(argument, tensors, sizes) for argument in with_places(self, func, args)]
         kwargs = {name: self._lift(argument, tensors, sizes) for name, argument in kwargs.items()}
-        if (folded := self._fold(func, args, kwargs, tensors, sizes)) is not None:
+        call = Call(func, args, kwargs, tensors, sizes)
+        if (folded := self._fold(call)) is not None:
             return folded
         try:
-            outcomes = self._outcomes(func, args, kwargs, tensors, sizes)
+            outcomes = self._outcomes(call)
         except RuntimeError:
-            ask_for_equal_counts(self, tensors, sizes)
+            ask_for_equal_counts(self, call)
             raise
-        return self._results(func, args, kwargs, tensors, sizes, outcomes)
+        return self._results(call, outcomes)
 
-    def _outcomes(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
-        tensors: list[RecordedTensor], sizes: list[SizeNode],
-    ) -> Sequence[Outcome]:  # fmt: skip
-        if func in PACKED_OUTCOMES:
-            return PACKED_OUTCOMES[func](self, args)
-        if (chosen := outcomes_by_values(self, func, args, kwargs, sizes)) is not None:
+    def _outcomes(self, call: Call) -> Sequence[Outcome]:
+        if (chosen := outcomes_by_values(self, call)) is not None:
             return chosen
-        dynamic = bool(sizes) or any(len(tensor.specs) > 1 for tensor in tensors)
+        func, args, kwargs, *_ = call
         return [
             self._kernels.outcome(func, at_sample(args, i), {k: at_sample(v, i) for k, v in kwargs.items()})
-            for i in range(SAMPLES if dynamic else 1)
+            for i in range(SAMPLES if call.is_dynamic else 1)
         ]
 
     def record(self, target: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> fx.Node:
@@ -192,14 +180,12 @@ class Recorder(Answers, DispatchMode):
             sizes.append(argument)
         return argument
 
-    def _fold(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
-        tensors: list[RecordedTensor], sizes: list[SizeNode],
-    ) -> Any:  # fmt: skip
+    def _fold(self, call: Call) -> Any:
         """The results computed at once, where they are small and depend on no input; else None."""
+        func, args, kwargs, tensors, sizes = call
         result = None if sizes else folded(func, args, kwargs, tensors, self.is_seeded)
-        if result is None and not sizes and is_unbacked(func):
-            result = known_choice(self, func, args, kwargs)
+        if result is None:
+            result = known_choice(self, call)
         if result is None:
             self.is_seeded &= not is_random(func)
             return None
@@ -211,11 +197,9 @@ class Recorder(Answers, DispatchMode):
             self.known_tensor(item, device, tensors, replace(step, index=i)) for i, item in enumerate(result)
         )
 
-    def _results(
-        self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any],
-        tensors: list[RecordedTensor], sizes: Sequence[SizeNode], outcomes: Sequence[Outcome],
-    ) -> Any:  # fmt: skip
+    def _results(self, call: Call, outcomes: Sequence[Outcome]) -> Any:
         """Record the node and wrap what it returns."""
+        func, args, kwargs, tensors, sizes = call
         specs, template, aliases = outcomes[0]
         if any(outcome.template != template for outcome in outcomes):
             raise CaptureError(
@@ -235,8 +219,7 @@ class Recorder(Answers, DispatchMode):
         node.meta["specs"] = tuple(columns)
         if limited:
             node.meta["limited"] = limited
-        by_values = is_unbacked(func) or has_mask(func, args) or any(size.data for size in sizes)
-        if by_values or any("data" in self.node_of(tensor).meta for tensor in tensors):
+        if depends_on_values(call) or any("data" in self.node_of(tensor).meta for tensor in tensors):
             node.meta["data"] = True
         single = type(template) not in (list, tuple)
         wrapped = []

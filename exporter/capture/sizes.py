@@ -18,6 +18,8 @@ from torch import fx
 
 from exporter.capture.limits import holds_beyond_samples
 
+SAMPLES = 3  # sizes at once
+
 Number = int | float | bool
 
 

@@ -20,8 +20,7 @@ from exporter import structures
 from exporter.capture.encoders import padded_encoders
 from exporter.capture.graph import Decision
 from exporter.capture.handlers import HANDLERS
-from exporter.capture.known import ValueNeeded
-from exporter.capture.record import inputs_of, state_names
+from exporter.capture.record import inputs_of, state_names, with_values_asked_for
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import above_autograd, compiling
@@ -179,11 +178,7 @@ def traced_module(
     model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signature: Signature
 ) -> Callable[..., Any]:
     """The model as the `GraphModule` that `torch.fx` traces."""
-    while True:
-        try:
-            return _traced(model, args, kwargs, signature)
-        except ValueNeeded as question:
-            signature.fixed_values |= question.inputs
+    return with_values_asked_for(lambda _: _traced(model, args, kwargs, signature), signature)
 
 
 def _traced(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signature: Signature) -> TracedCall:

@@ -15,6 +15,7 @@ from torch import fx
 
 from exporter.capture import control_flow, own_overloads
 from exporter.capture.alignments import alignment_formulas
+from exporter.capture.counts import Counts
 from exporter.capture.formulas import FORMULAS
 from exporter.capture.graph import CapturedGraph, Source, user_line
 from exporter.capture.handlers import HANDLERS, IN_PLACE_VIEWS
@@ -140,7 +141,7 @@ def record_step(
 
 def _recorded(
     function: Callable[..., Any], model: torch.nn.Module, signature: Signature, step: Step,
-    trained: Collection[str], answers: Sequence[bool], counts: dict[Any, tuple[int, ...]],
+    trained: Collection[str], answers: Sequence[bool], counts: Counts,
 ) -> CapturedGraph:  # fmt: skip
     buffers = {name for name, _ in model.named_buffers()}
     recorder = TrainingRecorder(state_names(model), {*trained, *buffers})
@@ -168,7 +169,7 @@ def record_with_gradients(
 
 def _recorded_with_gradients(
     function: Callable[..., Any], model: torch.nn.Module | None, signature: Signature, answers: Sequence[bool],
-    counts: dict[Any, tuple[int, ...]],
+    counts: Counts,
 ) -> CapturedGraph:  # fmt: skip
     recorder = TrainingRecorder(state_names(model), (), seeded=False)
     recorder.answers, recorder.equal_counts = answers, counts
