@@ -77,6 +77,40 @@ def test_experts(make: Callable[[], nn.Module], dynamic: bool) -> None:
     assert program.report.decisions == []
 
 
+class _TooFew(nn.Module):
+    """The mask has a place more than there are weights, which no token chooses, as in DBRX."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(EXPERTS - 1, 4, 4))
+
+    def forward(self, x: Tensor, chosen: Tensor) -> Tensor:
+        mask, hit = _masks(chosen)
+        result = torch.zeros_like(x)
+        for expert in hit:
+            place, tokens = torch.where(mask[expert[0]])
+            result.index_add_(0, tokens, x[tokens] @ self.weight[expert[0]] * (place[:, None] + 1))
+        return result
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+def test_a_place_that_no_round_can_have(dynamic: bool) -> None:
+    shapes = {"x": {0: "tokens"}, "chosen": {0: "tokens"}} if dynamic else None
+    program = export(_TooFew().eval(), (X, CHOSEN), dynamic_shapes=shapes)
+    program.validate(inputs=[(X, CHOSEN + 1), (X, CHOSEN * 0)]).check()
+
+
+def test_a_place_that_has_a_round_at_other_sizes_is_not_left_out() -> None:
+    def parts(x: Tensor, chosen: Tensor) -> Tensor:
+        total = x.new_zeros(())
+        for place in _masks(chosen)[1]:
+            total = total + x[place[0]].sum()
+        return total
+
+    with pytest.raises(ExportError, match="n == 3|nonzero"):
+        export(parts, (X[:3], CHOSEN), dynamic_shapes={"x": {0: "n"}})
+
+
 def _appended(x: Tensor) -> Tensor:
     found = []
     hit = (x[:, 0] > 0).nonzero()

@@ -42,12 +42,15 @@ class Manner:
         flags: how many of `torch.compiler.is_compiling()` and `is_exporting()` are true, in this order.
         rolled: whether a loop became one.
         symbolic_in: the modules in which `int(size)` stays symbolic, by their globals; None where it never does.
+        no_rounds: the rounds of loops over nonzero() that no input comes to, each a loop and a place; None where
+            the model cannot be recorded again without them.
     """
 
     rolls: bool = False
     flags: int = 2
     rolled: bool = False
     symbolic_in: list[Globals] | None = None
+    no_rounds: frozenset[tuple[Any, int]] | None = None
 
 
 def rolled_loop(recorder: Recorder, manner: Manner, frame: types.FrameType, bounds: Sequence[Any]) -> Loop | None:

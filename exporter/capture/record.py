@@ -40,7 +40,7 @@ from exporter.capture.torch_internals import (
     tensors_as_sizes,
 )
 from exporter.capture.torchscript import Script
-from exporter.capture.visits import visits
+from exporter.capture.visits import NoRound, visits
 from exporter.eager import untouched
 from exporter.errors import DataDependentError
 from exporter.profile.timeline import current
@@ -72,7 +72,7 @@ def record(
     Raises:
         GradientsAsked: `exporter.capture.training.record_with_gradients` can do it.
     """
-    manner, problem = Manner(rolls=signature.is_dynamic, symbolic_in=[]), None
+    manner, problem = Manner(rolls=signature.is_dynamic, symbolic_in=[], no_rounds=frozenset()), None
     while True:
         try:
             return with_known_values(
@@ -82,6 +82,8 @@ def record(
             )
         except NumbersAsked as asked:
             manner = replace(manner, rolled=False, symbolic_in=[*(manner.symbolic_in or ()), asked.module])
+        except NoRound as found:
+            manner = replace(manner, no_rounds=(manner.no_rounds or frozenset()) | {(found.loop, found.place)})
         except Exception as error:
             if manner.rolled:
                 manner = replace(manner, rolls=False, rolled=False)
@@ -89,7 +91,8 @@ def record(
                 manner = replace(manner, rolls=signature.is_dynamic, symbolic_in=None)
             elif manner.flags and is_in_users_code(error):  # what libraries do for exporters may be what fails
                 flags = manner.flags - 1 if is_raised_by_user(error) else 0
-                manner, problem = Manner(signature.is_dynamic, flags, symbolic_in=[]), problem or error
+                manner = replace(manner, rolls=signature.is_dynamic, flags=flags, symbolic_in=[])
+                problem = problem or error
             else:
                 raise problem or error from None
 
@@ -199,7 +202,7 @@ def recording(
         stack.enter_context(extremes())
         stack.enter_context(ranges(partial(rolled_loop, recorder, manner)))
         stack.enter_context(open_numbers(recorder))
-        stack.enter_context(visits(recorder))
+        stack.enter_context(visits(recorder, manner))
         stack.enter_context(numbers(manner.symbolic_in or ()))
         stack.enter_context(script_calls(Script(recorder).call))
         stack.enter_context(replaced_functions())

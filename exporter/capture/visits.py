@@ -2,6 +2,8 @@
 
 A mask of a known length has as many places, so each round is recorded with its place as a number, and what the
 round changes is chosen by the mask: `where(mask[i], after, before)`.  So a round may take a module by its place.
+A place that the model has no tensor for, as where a mask is longer than there are experts, has no round: eager
+fails there too.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import torch
 from torch import fx
 
 from exporter.capture.inert import tree_of
-from exporter.capture.loops import State, leaves_early, loaded_after
+from exporter.capture.loops import Manner, State, leaves_early, loaded_after
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor, Storage
 from exporter.capture.torch_internals import outside_modes, replace_tensor
@@ -32,9 +34,22 @@ _SAME_VALUES = {
 _MOST = 1024  # rounds
 
 
+class NoRound(BaseException):
+    """A round of a loop over nonzero() fails at its place, whatever the input; no `except Exception` may catch it.
+
+    Attributes:
+        loop: which loop it is.
+        place: the place that has no round.
+    """
+
+    def __init__(self, loop: Any, place: int) -> None:
+        super().__init__(place)
+        self.loop, self.place = loop, place
+
+
 @contextlib.contextmanager
-def visits(recorder: Recorder) -> Iterator[None]:
-    """Let a `for` statement go through the places where a mask is true."""
+def visits(recorder: Recorder, manner: Manner) -> Iterator[None]:
+    """Let a `for` statement go through the places where a mask is true, but those that have no round."""
     original = RecordedTensor.__iter__
 
     def iterate(tensor: RecordedTensor) -> Iterator[Any]:
@@ -43,7 +58,7 @@ def visits(recorder: Recorder) -> Iterator[None]:
         loop = None if mask is None else _statement(frame, tensor)
         if mask is None or loop is None:
             return original(tensor)
-        return _rounds(recorder, frame, loop, mask, tuple(tensor.shape[1:]))
+        return _rounds(recorder, manner, frame, loop, mask, tuple(tensor.shape[1:]))
 
     RecordedTensor.__iter__ = iterate  # type: ignore[method-assign, assignment]  # it is put back
     try:
@@ -86,16 +101,20 @@ def _statement(frame: types.FrameType, tensor: RecordedTensor) -> tuple[ast.Modu
 
 
 def _rounds(
-    recorder: Recorder, frame: types.FrameType, statement: tuple[ast.Module, ast.For], mask: torch.Tensor,
-    shape: tuple[int, ...],
+    recorder: Recorder, manner: Manner, frame: types.FrameType, statement: tuple[ast.Module, ast.For],
+    mask: torch.Tensor, shape: tuple[int, ...],
 ) -> Iterator[torch.Tensor]:  # fmt: skip
     """The places, one after the other; after each round what it changed is what it was, where the mask is false."""
     tree, loop = statement
     used = {node.id for node in loaded_after(tree, loop)}
     used |= _read_first(loop.body, _names(loop.target, ast.Store))[0]
+    key = recorder.scope, frame.f_code, loop.lineno
     for place in range(int(mask.shape[0])):
+        if (key, place) in (manner.no_rounds or ()):
+            continue
         before, start = State(frame.f_locals), Storage.number()
-        with _writes(recorder, start) as written:
+        failure = None if manner.no_rounds is None else NoRound(key, place)
+        with _writes(recorder, start) as written, _failures(failure):
             yield _constant(recorder, place, shape)
         is_hit = mask[place] != 0
         for root, old in written:
@@ -130,6 +149,26 @@ def _writes(recorder: Recorder, start: int) -> Iterator[list[tuple[RecordedTenso
         yield written
     finally:
         del recorder.assign
+
+
+@contextlib.contextmanager
+def _failures(failure: NoRound | None) -> Iterator[None]:
+    """Raises `failure` where a subscript is out of the bounds of a tensor, whose sizes are the same for every input."""
+    original = torch.Tensor.__getitem__
+
+    def getitem(tensor: torch.Tensor, index: Any) -> torch.Tensor:
+        try:
+            return original(tensor, index)
+        except IndexError as error:
+            if failure is None or any(type(size) is not int for size in tensor.shape):
+                raise
+            raise failure from error
+
+    torch.Tensor.__getitem__ = getitem  # type: ignore[method-assign, assignment]  # it is put back
+    try:
+        yield
+    finally:
+        torch.Tensor.__getitem__ = original  # type: ignore[method-assign]
 
 
 def _choose(recorder: Recorder, is_hit: torch.Tensor, before: State, after: State, used: set[str]) -> None:
