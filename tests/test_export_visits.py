@@ -107,7 +107,7 @@ def test_a_place_that_has_a_round_at_other_sizes_is_not_left_out() -> None:
             total = total + x[place[0]].sum()
         return total
 
-    with pytest.raises(ExportError, match="n == 3|nonzero"):
+    with pytest.raises(ExportError, match=r"n == 3|nonzero"):
         export(parts, (X[:3], CHOSEN), dynamic_shapes={"x": {0: "n"}})
 
 
