@@ -120,7 +120,35 @@ def several(x: torch.Tensor) -> None:
     second.clamp_(max=0.5)
 
 
+def lists(x: torch.Tensor) -> None:
+    """Overloads that write to lists of tensors, and return nothing."""
+    first, rest = x[:1], x[1:]
+    torch._foreach_add_([first, rest], 1)
+    torch._foreach_mul_([rest], [first])
+    torch.ops.aten._foreach_abs.out([x], out=[x])
+
+
+def outs(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What is told its dtype by out= alone, and grows to its size."""
+    ones, full, line, grown = torch.empty(2), torch.empty(2, dtype=torch.int64), torch.empty(0), torch.empty(0)
+    torch.ones(2, out=ones)
+    torch.full((2,), 3.0, out=full)
+    torch.linspace(x[0, 0, 0], 2, 3, out=line)
+    torch.split_with_sizes_copy(x, [1, 3], 1, out=[grown, x[:, 1:]])
+    return ones, full, line, grown, x.clone().add_(2).bernoulli_(1.0), (x.abs() + 1).polygamma_(1)
+
+
+def trained(x: torch.Tensor) -> list[torch.Tensor]:
+    """Running statistics that a schema does not call written."""
+    mean, variance, *saved = torch.zeros(4), torch.ones(4), torch.empty(0), torch.empty(0), torch.empty(0)
+    torch.native_batch_norm(x, None, None, mean, variance, True, 0.1, 1e-5, out=saved)
+    return [mean, variance, *saved]
+
+
 CASES = [
+    Case("lists", written(lists), _x),
+    Case("outs", outs, _x, fixed=(1,)),
+    Case("statistics", trained, _x, fixed=(1,)),
     Case("slices", written(slices), _x),
     Case("numbers", written(numbers), _x),
     Case("views", written(views), _x, fixed=(0, 1, 2)),

@@ -60,6 +60,13 @@ SUMS = [
     Case("sub", torch.sub, _xy, ops="Sub"),
     Case("sub_alpha", lambda a, b: torch.sub(a, b, alpha=0.5), _xy),
     Case("sub_scalar", lambda a: aten.sub.Scalar(a, 2), _x),
+    Case(
+        "add_relu",
+        lambda a, b: (torch._add_relu(a, b, alpha=2), torch._add_relu(a, -0.5)),
+        _xy,
+        ops="Mul Add Relu Add Relu",
+    ),
+    Case("neg_view", lambda a: (torch._neg_view(a) + 0, aten._neg_view_copy(a)), _x),
     Case("rsub", torch.rsub, _xy, ops="Sub"),
     Case("rsub_number", lambda a: 1 - a, _x, ops="Sub"),
     Case("mul", torch.mul, _xy, ops="Mul"),

@@ -28,6 +28,7 @@ CASES = [
     Case("to_copy", lambda x: aten._to_copy(x, dtype=torch.float16), _x, ops="Cast"),
     Case("to_tensor", lambda x, y: x.to(y), _xy, ops="Cast"),
     Case("to_other", lambda x, y: aten.to.other(x, y), _xy, ops="Cast"),
+    Case("convert_element_type", lambda x: torch.ops.prims.convert_element_type(x, torch.int32), _x, ops="Cast"),
     Case("type_as", lambda x, y: y.type_as(x), _xy, ops="Cast"),
     Case("cast_float", lambda x, y: aten._cast_Float(y), _xy, ops="Cast"),
     Case(

@@ -46,6 +46,7 @@ PARTS = [
     _one("angle", torch.angle),
     _one("conj", torch.conj, ops="Mul"),
     _one("conj_physical", torch.conj_physical, ops="Mul"),
+    _one("conj_copy", torch.ops.aten._conj_copy, ops="Mul"),
     _one("resolved", lambda z: z.conj().resolve_conj().resolve_neg(), ops="Mul"),
     _one("conj imag", lambda z: z.conj().imag),
     _one("view as real dtype", lambda z: z.view(torch.float32), ops="Reshape"),

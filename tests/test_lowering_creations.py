@@ -54,6 +54,10 @@ FILLED = [
 ]
 RANGES = [
     Case("arange", lambda x: torch.arange(x.shape[0]), _x),
+    Case(
+        "range", lambda x: (torch.range(1, 4), torch.range(0, 1, 0.3), torch.range(5, 1, -1, dtype=torch.int64), x), _x
+    ),
+    Case("range to a size", lambda x: torch.range(0, x.shape[0]), _x),
     Case("arange_start", lambda x: torch.arange(1, x.shape[0]), _x),
     Case("arange_step", lambda x: torch.arange(0, x.shape[1], 2), _x),
     Case("arange_down", lambda x: torch.arange(x.shape[0], 0, -1), _x),

@@ -104,6 +104,7 @@ PUTTING = [
          fixed=(0,)),
     Case("added apart", lambda x, i: aten.index_put(x, [i, None, i - 1], torch.tensor(2.0), True),
          lambda: _doubled()[:2], fixed=(0,)),
+    Case("impl", lambda x, i: torch._index_put_impl_(x.clone(), [i], torch.tensor(2.0), True), _rows, fixed=(0,)),
     Case("unsafe", lambda x, i: aten._unsafe_index_put(x, [i], torch.tensor(2.0)), _rows, fixed=(0,)),
     Case("a mask", lambda x, m: x.index_put((m,), torch.tensor(0.0)), _mask, ops="Unsqueeze Where"),
     Case("a mask of all", lambda x, m: x.index_put((x > 0,), torch.tensor(0.0)), _mask, ops="Greater Where"),

@@ -137,6 +137,7 @@ EXTREMES = [
     Case("places of NaN", lambda x: (x.argmax(1), x.argmin(0), x.max(0).indices), lambda: [_with_nan()[0][:2]]),
     Case("aminmax", torch.aminmax, _x),
     Case("aminmax along a dim", lambda x: torch.aminmax(x, dim=1, keepdim=True), _ints, ops="ReduceMin ReduceMax"),
+    Case("aminmax of old", lambda x: (*torch._aminmax(x), *torch._aminmax(x, 1, True)), _x),
     Case("aminmax keepdim", lambda x: torch.aminmax(x, keepdim=True), _ints),
 ]
 

@@ -38,6 +38,7 @@ CASES = [
     Case("unsafe_view", lambda x: aten._unsafe_view(x, [-1, x.shape[-1]]), _x, ops="Reshape"),
     Case("view_copy", lambda x: torch.view_copy(x, [-1]), _x, ops="Reshape"),
     Case("reshape_copy", lambda x: aten._reshape_copy(x, [-1]), _x, ops="Reshape"),
+    Case("reshape_alias_copy", lambda x: aten._reshape_alias_copy(x, [6, 4], [4, 1]), _x, ops="Reshape", dynamic=False),
     Case("reshape_alias", lambda x: aten._reshape_alias(x, [6, 4], [4, 1]), _x, ops="Reshape", dynamic=False),
     Case("reshape", lambda x: x.reshape(x.shape[0], x.shape[1], 2, -1), _x, ops="Reshape", fixed=(2,)),
     Case("view_as", lambda x, y: x.view_as(y.flatten()), _two, ops="Reshape"),

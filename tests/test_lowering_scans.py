@@ -62,6 +62,7 @@ CASES = [
     Case("cummax of NaN and infinities", partial(torch.cummax, dim=1), _odd),
     Case("cummin of NaN and infinities", partial(torch.cummin, dim=1), _odd),
     Case("logcumsumexp", partial(torch.logcumsumexp, dim=1), _x, ops="Scan"),
+    Case("inner logcumsumexp", lambda x: torch._logcumsumexp(x, 1), _x, ops="Scan"),
     Case("logcumsumexp without overflow", lambda x: torch.logcumsumexp(x * 1000, 0), _x),
     Case("logcumsumexp of halves", partial(torch.logcumsumexp, dim=1), _half),
     Case("logcumsumexp of NaN and infinities", partial(torch.logcumsumexp, dim=1), _odd),

@@ -54,6 +54,8 @@ UNIQUE = [
     Case(
         "unique_consecutive with all", partial(torch.unique_consecutive, return_inverse=True, return_counts=True), _runs
     ),
+    Case("unique_dim_consecutive", lambda x: aten.unique_dim_consecutive(x, -1, True, True), _ints),
+    Case("unique of old", lambda x: aten._unique(x, True, True), _ints),
     Case("unique_consecutive of a matrix", partial(torch.unique_consecutive, return_inverse=True), _ints),
     Case(
         "unique_consecutive rows",

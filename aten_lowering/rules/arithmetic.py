@@ -81,6 +81,12 @@ def add_scalar(op: Builder, self: Value, other: Operand, alpha: Operand) -> Valu
     return _sum(op, "Add", *_with_number(op, self, other), alpha=alpha)
 
 
+@lowers(aten._add_relu.Tensor, aten._add_relu.Scalar)
+def add_relu(op: Builder, self: Value, other: Operand, alpha: Operand) -> Value:
+    """[*A], [*B] -> broadcast, max(a + alpha b, 0)."""
+    return op.Relu(add(op, self, other, alpha))
+
+
 @lowers(aten.sub.Tensor)
 def sub(op: Builder, self: Operand, other: Operand, alpha: Operand) -> Value:
     """[*A], [*B] -> broadcast, a - alpha b."""
@@ -218,7 +224,7 @@ def fmod_scalar(op: Builder, self: Value, other: Operand) -> Value:
     return op.Mod(*_with_number(op, self, other), fmod=1)
 
 
-@lowers(aten.neg.default)
+@lowers(aten.neg.default, aten._neg_view.default, aten._neg_view_copy.default)
 def neg(op: Builder, self: Value) -> Value:
     """[*S] -> [*S], -x; unsigned integers wrap."""
     return op.Sub(0, self) if self.dtype in UNSIGNED else op.Neg(self)

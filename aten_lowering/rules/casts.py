@@ -38,6 +38,12 @@ def to_other(op: Builder, self: Value, other: Value) -> Value:
     return op.cast(self, dtype_of(other))
 
 
+@lowers(torch.ops.prims.convert_element_type.default)
+def convert_element_type(op: Builder, a: Value, dtype: torch.dtype) -> Value:
+    """[*S] -> [*S], another element type."""
+    return to(op, a, dtype)
+
+
 @lowers(aten.view.dtype)
 def view_dtype(op: Builder, self: Value, dtype: torch.dtype) -> Value:
     """[*S] -> [*S], the same bits as another type of the same width.

@@ -74,7 +74,10 @@ def angle(op: Builder, self: Complex) -> Value:
     return atan2(op, imag(op, self), real(op, self))
 
 
-@lowers_complex(aten._conj.default, aten.conj.default, aten.conj_physical.default, aten._conj_physical.default)
+@lowers_complex(
+    aten._conj.default, aten.conj.default, aten.conj_physical.default, aten._conj_physical.default,
+    aten._conj_copy.default,
+)  # fmt: skip
 def conj(op: Builder, self: Complex) -> Complex:
     """[*S] -> [*S], the conjugates."""
     return Complex(op.Mul(self.value, op.constant([1.0, -1.0], self.dtype)))

@@ -238,6 +238,28 @@ def arange_start_step(op: Builder, start: Operand, end: Operand, step: Operand, 
     return op.cast(op.Add(op.Mul(places, each), first), kind)
 
 
+@lowers(aten.range.default)
+def range_to(op: Builder, start: Operand, end: Operand, dtype: torch.dtype | None) -> Value:
+    """[floor(end - start) + 1], start, start + 1, …: the end counts."""
+    return range_step(op, start, end, 1, dtype)
+
+
+@lowers(aten.range.step)
+def range_step(op: Builder, start: Operand, end: Operand, step: Operand, dtype: torch.dtype | None) -> Value:
+    """[n], start + i step, for n = floor((end - start) / step) + 1: the end counts."""
+    kind = torch.get_default_dtype() if dtype is None else dtype
+    if all(isinstance(number, (int, float)) for number in (start, end, step)):
+        count = int((end - start) / step) + 1  # type: ignore[operator]  # they are numbers
+        return arange_start_step(op, start, start + (count - 0.5) * step, step, kind)  # type: ignore[operator]  # the same
+    beyond = end + 1 if step == 1 and isinstance(end, (int, Dim)) else None
+    if beyond is None:
+        raise UnsupportedArgument(
+            f"aten.range: start, end and step must be numbers known at export, or sizes in steps of 1, got {end}",
+            hint="use torch.arange",
+        )
+    return arange_start_step(op, start, beyond, step, kind)
+
+
 def _passes_zero(start: Size, end: Size, step: Size) -> bool:
     """Whether a number or the end may be negative."""
     return not (type(step) is int and step > 0 and at_least(start, 0) and at_least(end, 0))

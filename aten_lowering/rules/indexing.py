@@ -175,6 +175,14 @@ def index_put(
     return _put(op, self, _places(op, indices), values, accumulate)
 
 
+@lowers(aten._index_put_impl.default)
+def index_put_impl(
+    op: Builder, self: Value, indices: Sequence[Value | None], values: Value, accumulate: bool, unsafe: bool
+) -> Value:  # fmt: skip
+    """The same; `unsafe` leaves out a check."""
+    return index_put(op, self, indices, values, accumulate)
+
+
 def _beside_mask(op: Builder, value: Value, place: int, mask: Value, values: Value) -> Value | None:
     """The values so that they broadcast with x; None where each chosen element has its own.
 

@@ -232,7 +232,13 @@ _extremes("ReduceMax", "ArgMax", aten.max.default, aten.max.dim, aten.argmax.def
 _extremes("ReduceMin", "ArgMin", aten.min.default, aten.min.dim, aten.argmin.default, aten.amin.default)
 
 
-@lowers(aten.aminmax.default)
+@lowers(aten._aminmax.default)
+def aminmax_of_all(op: Builder, self: Value) -> tuple[Value, Value]:
+    """[*S] -> least and greatest, [] each."""
+    return aminmax(op, self, None, False)
+
+
+@lowers(aten.aminmax.default, aten._aminmax.dim)
 def aminmax(op: Builder, self: Value, dim: int | None, keepdim: bool) -> tuple[Value, Value]:
     """[*L, a, *R] -> least and greatest, [*L, *R] each; without a dim, of all."""
     axes = axes_of(self, dim)

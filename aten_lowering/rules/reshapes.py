@@ -44,7 +44,7 @@ def completed(old: Sequence[Size], sizes: Sequence[Size]) -> list[Size]:
     return [missing if place == rest else size for place, size in enumerate(sizes)]
 
 
-@lowers(aten._reshape_alias.default)
+@lowers(aten._reshape_alias.default, aten._reshape_alias_copy.default)
 def reshape_alias(op: Builder, self: Value, size: Sequence[Size], stride: Sequence[Size]) -> Value:
     """[*S] -> size; ONNX has no strides."""
     return op.reshape(self, list(size))

@@ -145,7 +145,7 @@ def cummin(op: Builder, self: Value, dim: int) -> tuple[Value, Value]:
     return _extreme(op, self, dim, "LessOrEqual", float("inf"))
 
 
-@lowers(aten.logcumsumexp.default)
+@lowers(aten.logcumsumexp.default, aten._logcumsumexp.default)
 def logcumsumexp(op: Builder, self: Value, dim: int) -> Value:
     """[*S] -> [*S], y_i = log(exp(x_0) + ... + exp(x_i)) along the dim, without overflow."""
     if not rank(self):

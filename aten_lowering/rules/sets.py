@@ -52,6 +52,13 @@ def unique(
     return values, op.reshape(inverse, dims(self)) if asked else nothing, counts if return_counts else nothing
 
 
+@lowers(aten._unique.default)
+def unique_places(op: Builder, self: Value, sorted: bool, return_inverse: bool) -> tuple[Value, Value]:
+    """[*S] -> the u different elements in order [u], and their places [*S], [0] where they are not asked for."""
+    values, inverse, _ = unique(op, self, sorted, return_inverse, False)
+    return values, inverse
+
+
 @lowers(aten.unique_dim.default)
 def unique_dim(
     op: Builder, self: Value, dim: int, sorted: bool, return_inverse: bool, return_counts: bool
@@ -85,6 +92,14 @@ def unique_consecutive(
     nothing = op.constant(np.zeros((0,), dtype=np.int64))
     asked = return_inverse or return_counts
     return values, op.reshape(inverse, dims(self)) if asked else nothing, counts if return_counts else nothing
+
+
+@lowers(aten.unique_dim_consecutive.default)
+def unique_dim_consecutive(
+    op: Builder, self: Value, dim: int, return_inverse: bool, return_counts: bool
+) -> tuple[Value, Value, Value]:  # fmt: skip
+    """[*L, a, *R] -> the first slice of each of u runs of equal ones [*L, u, *R], their numbers [a], lengths [u]."""
+    return unique_consecutive(op, self, return_inverse, return_counts, dim)
 
 
 def _before(size: Size) -> Size:

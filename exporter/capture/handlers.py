@@ -133,6 +133,34 @@ def batch_norm(
     return result[0]
 
 
+@handles(aten.native_batch_norm.default)
+def native_batch_norm(
+    recorder: Recorder, func: Any, input: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None,
+    running_mean: torch.Tensor | None, running_var: torch.Tensor | None, training: bool, momentum: float, eps: float,
+) -> Any:  # fmt: skip
+    """In training it writes to the running statistics, which its schema does not tell."""
+    arguments = (input, weight, bias, running_mean, running_var, training, momentum, eps)
+    if not training or running_mean is None or running_var is None:
+        return recorder.call(func, arguments, {})
+    results = recorder.call(aten._native_batch_norm_legit_functional.default, arguments, {})
+    recorder.assign(running_mean, results[3])
+    recorder.assign(running_var, results[4])
+    return results[:3]
+
+
+@handles(aten.bernoulli_.float)
+def bernoulli(recorder: Recorder, func: Any, tensor: torch.Tensor, p: float = 0.5, **kwargs: Any) -> Any:
+    """Its counterpart without a write has no default."""
+    return recorder.write(func, (tensor, p), kwargs)
+
+
+@handles(aten.polygamma_.default)
+def polygamma(recorder: Recorder, func: Any, tensor: torch.Tensor, n: int) -> torch.Tensor:
+    """`x.polygamma_(n)`; its counterpart without a write takes `n` first."""
+    recorder.assign(tensor, recorder.call(aten.polygamma.default, (n, tensor), {}))
+    return tensor
+
+
 @handles(aten.one_hot.default)
 def one_hot(recorder: Recorder, func: Any, indices: torch.Tensor, num_classes: Any = -1) -> Any:
     """Without a number of classes, this is the greatest index + 1."""

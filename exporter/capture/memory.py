@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,6 +37,7 @@ class Memory(Frames):
 
     if TYPE_CHECKING:
         scope: str
+        handlers: Mapping[Any, Callable[..., Any]]
 
         def call(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
             """Record a call that writes to nothing."""
@@ -150,7 +151,9 @@ class Memory(Frames):
         written = [given[name] for name in written_arguments(func) if given.get(name) is not None]
         counterpart = functional(func)
         outs = {argument.name for argument in schema.arguments if argument.is_out}
-        values = self.call(counterpart, args, {name: value for name, value in kwargs.items() if name not in outs})
+        further = {name: value for name, value in kwargs.items() if name not in outs}
+        handler = self.handlers.get(counterpart)
+        values = handler(self, counterpart, *args, **further) if handler else self.call(counterpart, args, further)
         flat = list(values) if isinstance(values, (tuple, list)) else [values]
         targets = [item for entry in written for item in (entry if isinstance(entry, list) else [entry])]
         count = len(schema.returns)
@@ -158,7 +161,7 @@ class Memory(Frames):
         for target, value in zip(targets, flat[count:] or flat, strict=False):
             self.assign(target, value, resize=bool(outs))
         results = targets if count == len(targets) else flat[:count]
-        return results[0] if count == 1 else tuple(results)
+        return None if not count else results[0] if count == 1 else tuple(results)
 
     def assign(self, target: torch.Tensor, value: torch.Tensor, *, resize: bool = False) -> None:
         """Make `value` what `target`, all its views and all that it is a view of hold from now on."""

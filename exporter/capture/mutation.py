@@ -56,10 +56,9 @@ def functional(overload: Any) -> Any:
         return _RENAMED[overload]
     namespace, name = schema_of(overload).name.split("::")
     packets = getattr(torch.ops, namespace)
-    if schema_of(overload).overload_name and "out" in schema_of(overload).overload_name:
-        candidates = [name]
-    else:
-        candidates = [name.removesuffix("_"), name + "_functional", name]
+    stem = name.removesuffix("_")
+    is_out = any(argument.is_out for argument in schema_of(overload).arguments)
+    candidates = [name, name + "_functional"] if is_out else [stem, stem + "_functional", name]
     overloads = [
         getattr(packet, overload_name)
         for candidate in candidates
@@ -71,6 +70,9 @@ def functional(overload: Any) -> Any:
         for other in overloads:
             if not is_mutable(other) and describe(other) == wanted:
                 return other
+    for other in overloads:  # ones.out is told its dtype by out=, and ones.default by itself
+        if is_out and not is_mutable(other) and _extends(other, overload):
+            return other
     raise CaptureError(
         f"{overload}: no functional counterpart, so what it writes cannot be a value of a graph",
         hint="return the result from the operator instead of writing to an argument",
@@ -82,6 +84,13 @@ def _argument_names(overload: Any) -> tuple[tuple[str, str], ...]:
     return tuple(
         (argument.name, str(argument.type)) for argument in schema_of(overload).arguments if not argument.is_out
     )
+
+
+def _extends(other: Any, overload: Any) -> bool:
+    """Whether an overload takes what another takes without its out= ones, and besides what it can do without."""
+    known = set(_argument_names(overload))
+    more = [a for a in schema_of(other).arguments if (a.name, str(a.type)) not in known]
+    return len(more) + len(known) == len(schema_of(other).arguments) and all(a.has_default_value() for a in more)
 
 
 def _argument_types(overload: Any) -> tuple[str, ...]:

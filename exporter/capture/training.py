@@ -201,20 +201,6 @@ def _recording(
             raise _no_gradient("torch.cond or a loop of torch", user_line(error)) from error
 
 
-def native_batch_norm(
-    recorder: Recorder, func: Any, input: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None,
-    running_mean: torch.Tensor | None, running_var: torch.Tensor | None, training: bool, momentum: float, eps: float,
-) -> Any:  # fmt: skip
-    """In training it writes to the running statistics, which its schema does not tell."""
-    arguments = (input, weight, bias, running_mean, running_var, training, momentum, eps)
-    if not training or running_mean is None or running_var is None:
-        return recorder.call(func, arguments, {})
-    results = recorder.call(aten._native_batch_norm_legit_functional.default, arguments, {})
-    recorder.assign(running_mean, results[3])
-    recorder.assign(running_var, results[4])
-    return results[:3]
-
-
 def unsafe_split(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
     """Its parts are no views, so that recurrent layers may write to them."""
     return take_apart(recorder, aten.split_copy.Tensor, *args, **kwargs)
@@ -239,7 +225,6 @@ def map_impl(
 
 
 _BELOW_AUTOGRAD: dict[Any, Callable[..., Any]] = dict.fromkeys(IN_PLACE_VIEWS, change_shape) | {
-    aten.native_batch_norm.default: native_batch_norm,
     aten.unsafe_split.Tensor: unsafe_split,
     higher_order("map_impl"): map_impl,
 }
