@@ -13,6 +13,13 @@ from torch import Tensor
 from exporter import ExportError, export
 from tests.running import Calling
 
+
+def _checked(number: Any) -> Any:
+    if isinstance(number, float) or not isinstance(number, int):
+        raise TypeError(f"must be an integer, got {type(number)}")
+    return number
+
+
 OF_SIZES: dict[str, Callable[[Tensor], Any]] = {
     "int of a product": lambda x: x[:, : int(x.shape[1] * 0.3)],
     "int of a quotient": lambda x: x[:, : int(x.shape[1] / 2)],
@@ -22,6 +29,8 @@ OF_SIZES: dict[str, Callable[[Tensor], Any]] = {
     "float": lambda x: x * float(x.shape[1]) ** -0.5,
     "mapped": lambda x: x.reshape(*map(int, (x.shape[1], x.shape[0]))),
     "with other uses of the types": lambda x: x[:, : int(x.shape[1] / 2)] * (type(x.shape[0]) == int) * int("2"),  # noqa: E721  # what models ask
+    "refused where it is none": lambda x: torch.nn.Unflatten(1, (x.shape[1], 1))(x),
+    "asked for by its type": lambda x: x[:, : _checked(x.shape[1]) // 2],
     "with instances": lambda x: x[:, : int(x.shape[1] / 2)] + isinstance(3, int) + issubclass(bool, int),
 }
 

@@ -246,3 +246,57 @@ class _Strided(torch.nn.Module):
 def test_memory_that_is_not_in_order() -> None:
     with pytest.raises(CaptureError, match="as_strided: the memory that it looks at must be contiguous"):
         export(_Strided(), (torch.randn(4, 5).t(),), capture="record")
+
+
+class _Masked(torch.nn.Module):
+    """A convolution of PixelCNN: its weight is masked where it stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(3, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.weight.data *= torch.ones(3, 3).tril()
+        return x @ self.weight
+
+
+def test_data_of_a_parameter() -> None:
+    model = _Masked()
+    program = export(model, torch.randn(2, 3))
+    assert model.weight.all(), "the export wrote to the model"
+    program.validate().check()
+    assert program.report.mutated == ["weight"]
+
+
+def data_of_another(x: torch.Tensor) -> torch.Tensor:
+    copy = x * 2
+    copy.data = x + 5
+    return copy * copy.data
+
+
+def data_of_its_own(x: torch.Tensor) -> torch.Tensor:
+    copy = x * 2
+    copy.data = copy.data[:, :2]
+    copy.data.mul_(3)
+    copy += 1
+    return copy
+
+
+def shape_of_its_own(x: torch.Tensor) -> torch.Tensor:
+    copy = x * 2
+    return copy.t_().add_(1)
+
+
+@pytest.mark.parametrize("function", [data_of_another, data_of_its_own, shape_of_its_own])
+def test_tensors_that_become_others(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    check(Case(function.__name__, function, lambda: [torch.randn(4, 3)]))
+
+
+def test_data_of_another_shape() -> None:
+    class Cut(_Masked):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.weight.data = self.weight.data[:, :2]
+            return x @ self.weight
+
+    with pytest.raises(CaptureError, match=r"changes the shape of a tensor of the model's state, \[3, 3\]"):
+        export(Cut(), torch.randn(2, 3), capture="record")

@@ -83,7 +83,7 @@ def convolution(
 @lowers(aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input)
 def conv_transpose(
     op: Builder, input: Value, weight: Value, bias: Value | None, stride: Sequence[int],
-    padding: Sequence[int], output_padding: Sequence[int], groups: int, dilation: Sequence[int],
+    padding: Sequence[int], output_padding: Sequence[int], groups: Size, dilation: Sequence[int],
 ) -> Value:  # fmt: skip
     """[N, C, *S] -> [N, M, *S'], S' = (S - 1) stride - 2 padding + dilation (k - 1) + output_padding + 1."""
     space = rank(weight) - 2
@@ -91,7 +91,7 @@ def conv_transpose(
     extra = each_axis(output_padding, space)
     x = batched(op, input, space)
     kind = dtype(x)
-    if kind not in _NATIVE and float_kernel(kind) == kind:
+    if (kind not in _NATIVE and float_kernel(kind) == kind) or isinstance(groups, Dim):
         result = _transposed_by_products(op, x, weight, bias, stride, padding, extra, groups, dilation)
         return unbatched(op, result, input)
     odd = any(more >= step for more, step in zip(extra, stride, strict=True))
@@ -185,7 +185,7 @@ def _multiplied(
 
 def _transposed_by_products(
     op: Builder, x: Value, weight: Value, bias: Value | None, stride: Sequence[int], padding: Sequence[int],
-    extra: Sequence[int], groups: int, dilation: Sequence[int],
+    extra: Sequence[int], groups: Size, dilation: Sequence[int],
 ) -> Value:  # fmt: skip
     """A transposed convolution: a plain one over x with stride - 1 zeros between neighbours.
 

@@ -281,9 +281,26 @@ def resize(recorder: Recorder, func: Any, tensor: torch.Tensor, size: Any, **kwa
 
 
 @handles(aten.set_.source_Tensor)
-def set_data(recorder: Recorder, func: Any, tensor: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+def take_memory(recorder: Recorder, func: Any, tensor: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """`tensor.set_(source)`: it looks at the source's memory from now on."""
     return recorder.become(recorder.tensor(tensor), source)
+
+
+def set_data(recorder: Recorder, tensor: torch.Tensor, source: torch.Tensor) -> None:
+    """`tensor.data = source`, which `tensor.data *= mask` ends in too.
+
+    Raises:
+        CaptureError: a tensor of the model's state would get another shape.
+    """
+    if recorder.is_same_memory(tensor, source):
+        return
+    if not isinstance(tensor, RecordedTensor) and tensor.shape != source.shape:
+        raise CaptureError(
+            f"tensor.data = ...: changes the shape of a tensor of the model's state, {list(tensor.shape)}",
+            hint="compute with a tensor of your own in its place",
+            source=str(recorder.source() or ""),
+        )
+    recorder.become(recorder.tensor(tensor), source)
 
 
 _WITHOUT_GENERATOR = {

@@ -188,19 +188,32 @@ class Memory(Frames):
 
     def is_same_memory(self, first: torch.Tensor, second: torch.Tensor) -> bool:
         """Whether two tensors are one view, taken twice, of one tensor."""
-        a, b = self.tensor(first), self.tensor(second)
+        a, b = _looked_at(self.tensor(first)), _looked_at(self.tensor(second))
         while a is not b:
             if a.parent is None or b.parent is None or not same_step(a.step, b.step):
                 return False
-            a, b = a.parent, b.parent
+            a, b = _looked_at(a.parent), _looked_at(b.parent)
         return True
 
     def become(self, tensor: RecordedTensor, other: torch.Tensor) -> RecordedTensor:
         """Give `tensor`, as a Python object, the sizes and the memory of `other`."""
         recorded = self.tensor(other)
         self.node_of(recorded)
-        replace_tensor(tensor, self.wrap(recorded.specs, recorded.device, recorded.node, recorded, None))
+        former = self.wrap(recorded.specs, recorded.device, recorded.node, recorded, None)
+        former.constant = recorded.constant
+        replace_tensor(tensor, former)
+        view: RecordedTensor | None = recorded
+        while view is not None:  # a view of what `tensor` was is one of what holds that now
+            view.parent = former if view.parent is tensor else view.parent
+            view = view.parent
         return tensor
 
     def _call_positional(self, func: Any, *args: Any, **kwargs: Any) -> Any:
         return self.call(func, args, kwargs)
+
+
+def _looked_at(tensor: RecordedTensor) -> RecordedTensor:
+    """What an alias of the whole is an alias of."""
+    while tensor.parent is not None and tensor.step is None:
+        tensor = tensor.parent
+    return tensor

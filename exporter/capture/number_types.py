@@ -7,12 +7,12 @@ calls it with a size, or with a tensor whose value nobody knows; then the model 
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import inspect
 import math
 import re
 import sys
+import traceback
 import types
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -50,9 +50,27 @@ def ask_for_numbers(frame: types.FrameType | None, known: Sequence[Globals] | No
     """
     if frame is None or known is None or not set(_NAMES) & set(frame.f_code.co_names):
         return
-    module = frame.f_globals
-    if not any(item is module for item in known) and not set(_NAMES) & set(module) and not _compares(module):
-        raise NumbersAsked(module)
+    if _may_replace(frame.f_globals, known):
+        raise NumbersAsked(frame.f_globals)
+
+
+def asks_for_type(error: Exception, known: Sequence[Globals] | None) -> Globals | None:
+    """The module whose code refused what is no instance of `int` or `float`, where it could have others; else None.
+
+    Args:
+        error: what it raised; in `isinstance(size, int)`, a symbolic size is an integer with another `int`.
+        known: the modules that have it; None where the model cannot be recorded again.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = set(frames[-1].f_code.co_names)
+    if known is None or "isinstance" not in names or not names & set(_NAMES):
+        return None
+    return frames[-1].f_globals if _may_replace(frames[-1].f_globals, known) else None
+
+
+def _may_replace(module: Globals, known: Sequence[Globals]) -> bool:
+    """Whether a module may have other types of numbers, and has none yet."""
+    return not any(item is module for item in known) and not set(_NAMES) & set(module) and not _compares(module)
 
 
 def _compares(module: Globals) -> bool:
@@ -78,9 +96,10 @@ def numbers(modules: Sequence[Globals]) -> Iterator[None]:
 
 
 class _NumberType(type):
-    """The class of what stands for a type of numbers: equal to it, and with the same instances."""
+    """The class of what stands for a type of numbers: equal to it, with its instances and the symbolic ones."""
 
     _original: type
+    _symbolic: type
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and not kwargs:
@@ -90,7 +109,7 @@ class _NumberType(type):
         return cls._original(*args, **kwargs)
 
     def __instancecheck__(cls, item: Any) -> bool:
-        return isinstance(item, cls._original)
+        return isinstance(item, (cls._original, cls._symbolic))
 
     def __subclasscheck__(cls, kind: type) -> bool:
         return issubclass(kind, cls._original)
@@ -110,5 +129,6 @@ def _symbolic(kind: type, number: Any) -> Any:
 
 
 _TYPES: Globals = {
-    name: _NumberType(name, (getattr(builtins, name),), {"_original": getattr(builtins, name)}) for name in _NAMES
+    kind.__name__: _NumberType(kind.__name__, (kind,), {"_original": kind, "_symbolic": symbolic})
+    for kind, symbolic in ((int, torch.SymInt), (float, torch.SymFloat))
 }

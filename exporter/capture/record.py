@@ -17,11 +17,11 @@ from exporter.capture.encoders import padded_encoders
 from exporter.capture.fixing import warn_fixed_values
 from exporter.capture.folding import seeds
 from exporter.capture.graph import CapturedGraph, live_nodes
-from exporter.capture.handlers import HANDLERS
+from exporter.capture.handlers import HANDLERS, set_data
 from exporter.capture.known import ValueNeeded
 from exporter.capture.libraries import replaced_functions
 from exporter.capture.loops import Manner, check_closed, rolled_loop
-from exporter.capture.number_types import NumbersAsked, numbers
+from exporter.capture.number_types import NumbersAsked, asks_for_type, numbers
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import Recorder
 from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
@@ -33,6 +33,7 @@ from exporter.capture.torch_internals import (
     compiling,
     control_flow_as_called,
     custom_function_calls,
+    data_written,
     integer_bindings,
     module_calls,
     script_calls,
@@ -87,6 +88,8 @@ def record(
         except Exception as error:
             if manner.rolled:
                 manner = replace(manner, rolls=False, rolled=False)
+            elif (module := asks_for_type(error, manner.symbolic_in)) is not None:
+                manner = replace(manner, symbolic_in=[*(manner.symbolic_in or ()), module])
             elif manner.symbolic_in:
                 manner = replace(manner, rolls=signature.is_dynamic, symbolic_in=None)
             elif manner.flags and is_in_users_code(error):  # what libraries do for exporters may be what fails
@@ -193,6 +196,7 @@ def recording(
         stack.enter_context(untouched(model))
         stack.enter_context(compiling(manner.flags))
         stack.enter_context(subscripts(partial(getitem, recorder), partial(setitem, recorder)))
+        stack.enter_context(data_written(partial(set_data, recorder)))
         stack.enter_context(integer_bindings(call))
         stack.enter_context(module_calls(around))
         stack.enter_context(control_flow_as_called())
@@ -294,7 +298,8 @@ def _mutations(recorder: Recorder, model: torch.nn.Module | None) -> Iterator[tu
     """The buffers and parameters that hold another value after the call."""
     for name, tensor in () if model is None else (*model.named_buffers(), *model.named_parameters()):
         recorded = recorder.known(tensor)
-        if isinstance(tensor, RecordedTensor) or (recorded is not None and recorded.storage_.version):
+        changed = recorded is not None and (recorded.storage_.version or recorded.parent is not None)
+        if changed or isinstance(tensor, RecordedTensor):
             node = recorder.node_of(recorder.tensor(tensor))
             if node.op != "get_attr" or node.target != name:
                 yield name, node

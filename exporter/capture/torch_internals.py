@@ -332,6 +332,17 @@ def subscripts(getitem: Callable[..., Any], setitem: Callable[..., Any]) -> Iter
         forget_item_slot(torch.Tensor)
 
 
+@contextlib.contextmanager
+def data_written(write: Callable[[torch.Tensor, torch.Tensor], None]) -> Iterator[None]:
+    """Send `tensor.data = value` through `write(tensor, value)`: torch itself would swap the memory of both."""
+    read = torch.Tensor.data.__get__  # type: ignore[attr-defined]  # a descriptor in C
+    torch.Tensor.data = property(read, write)  # type: ignore[assignment]  # it is put back
+    try:
+        yield
+    finally:  # it is inherited
+        del torch.Tensor.data
+
+
 # Functions whose bindings take plain integers, where a size of the input is often given.
 _INTEGER_BINDINGS: tuple[tuple[Any, str, str], ...] = (
     (torch._VF, "_pad_packed_sequence", "default"),
