@@ -10,9 +10,10 @@ from typing import Any, cast
 import torch
 
 from exporter.errors import InputError
-from shape_inference import Dim, parse, symbol
+from shape_inference import Dim, Size, parse, symbol
 
 Dims = list[dict[int, "DynamicDim"]]
+NUMBER = -1  # in place of an axis: the number that a tensor of no dims holds
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class DynamicDim:
     def at(self, sizes: Mapping[str, int]) -> int:
         """The size, where the others have the given sizes."""
         return sizes[self.name] if self.formula is None else self.formula.evaluate(sizes)
+
+    def symbolic(self, symbols: Mapping[str, Dim]) -> Size:
+        """The size as a formula of symbols, given those of the dims that are no formula."""
+        return symbols[self.name] if self.formula is None else self.formula.substitute(symbols)
 
 
 _ORDERED = 3  # the attempt whose samples keep the order of the example's sizes
@@ -86,8 +91,15 @@ def describe_dim(dim: Any, automatic_name: str, size: int) -> DynamicDim | None:
     )
 
 
+def extent(tensor: torch.Tensor, axis: int) -> int:
+    """The size of an axis, or the number that the tensor holds."""
+    return int(tensor) if axis == NUMBER else tensor.shape[axis]
+
+
 def resized(tensor: torch.Tensor, axis: int, size: int) -> torch.Tensor:
-    """The tensor with one axis cut or repeated to a size."""
+    """The tensor with one axis cut or repeated to a size, or with another number."""
+    if axis == NUMBER:
+        return torch.full_like(tensor, size)
     old = tensor.shape[axis]
     if not old:
         shape = list(tensor.shape)
@@ -139,7 +151,7 @@ def with_equals(dims: Dims, leaves: Sequence[Any]) -> Dims:
     """The dims, automatic ones of one size in the example taken for the same dim."""
     first: dict[int, DynamicDim] = {}
     return [
-        {axis: first.setdefault(leaf.shape[axis], dim) if dim.automatic else dim for axis, dim in row.items()}
+        {axis: first.setdefault(extent(leaf, axis), dim) if dim.automatic else dim for axis, dim in row.items()}
         for leaf, row in zip(leaves, dims, strict=True)
     ]
 
@@ -153,7 +165,7 @@ def example_sizes(dims: Dims, leaves: Sequence[Any]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for leaf, row in zip(leaves, dims, strict=True):
         for axis, dim in row.items():
-            size = leaf.shape[axis]
+            size = extent(leaf, axis)
             if sizes.setdefault(dim.name, size) != size:
                 raise InputError(
                     f"dim {dim.name!r}: must have one size in all inputs, got {sizes[dim.name]} and {size}",

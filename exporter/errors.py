@@ -18,6 +18,14 @@ ExportError
 ├── ManifestError           the manifest of models to check, or what it names, is not as it must be
 ├── BaselineError           the baseline that models are compared with cannot be read or written
 └── ValidationError         the ONNX model and eager disagree, or a runtime refuses the model
+
+What is right and yet not what was asked for is said by a warning, all of them an `ExportWarning`:
+`warnings.simplefilter("error", ExportWarning)` makes errors of them.
+
+ExportWarning
+├── FixedDimWarning         a dynamic dim without a name became static
+├── FixedValuesWarning      the example's values of an input became part of the model
+└── SymbolicWarning         the `symbolic` of a `torch.autograd.Function` is not used
 """
 
 from __future__ import annotations
@@ -36,6 +44,9 @@ __all__ = [
     "DataDependentError",
     "DynamicShapeError",
     "ExportError",
+    "ExportWarning",
+    "FixedDimWarning",
+    "FixedValuesWarning",
     "GradientError",
     "InputError",
     "InvalidModelError",
@@ -47,6 +58,7 @@ __all__ = [
     "OpsetError",
     "OptimizerError",
     "SaveError",
+    "SymbolicWarning",
     "UnsupportedArgument",
     "ValidationError",
 ]
@@ -108,3 +120,19 @@ class ManifestError(ExportError):
 
 class BaselineError(ExportError):
     """The baseline that models are compared with cannot be read or written."""
+
+
+class ExportWarning(UserWarning):
+    """The model is right, and yet not all that was asked for."""
+
+
+class FixedDimWarning(ExportWarning):
+    """A dynamic dim without a name became static, because the model works at no other size."""
+
+
+class FixedValuesWarning(ExportWarning):
+    """The example's values of an input became part of the model, whose Python code decides by them."""
+
+
+class SymbolicWarning(ExportWarning):
+    """The `symbolic` of a `torch.autograd.Function` is not used; its `forward` is exported."""

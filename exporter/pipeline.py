@@ -67,7 +67,8 @@ def export(
         kwargs: keyword arguments, beside positional ones.
         dynamic_shapes: which dims are open, by the names of the arguments: `{"x": {0: "batch"}}`.
             Equal names mean equal sizes; `torch.export.Dim` works too.  A dim that the model fixes is an
-            error; given as `Dim.AUTO` or `Dim.DYNAMIC`, it becomes static, with a `FixedDimWarning`.
+            error; given as `Dim.AUTO` or `Dim.DYNAMIC`, it becomes static, with a `FixedDimWarning`.  An
+            integer with a name or a `Dim` (`{"n": "steps"}`) is an input too, and no constant.
         input_names: names for the tensors among the inputs, in order.
         output_names: names for the results, in order.
         opset_version: the opset that the model will have, 17 to 24; the target's, which is 18, where None.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +11,11 @@ import torch
 
 from exporter import structures
 from exporter.capture.graph import Decision
-from exporter.capture.torch_internals import script_parameters
 from exporter.dynamic_dims import (
+    NUMBER,
     Dims,
-    DynamicDim,
-    describe_dim,
     example_sizes,
+    extent,
     near_sizes,
     resized,
     sample_sizes,
@@ -25,7 +23,9 @@ from exporter.dynamic_dims import (
     with_formulas,
     with_sums,
 )
+from exporter.dynamic_shapes import described_dims, differing_dims
 from exporter.errors import InputError
+from exporter.parameters import parameters_of
 from shape_inference import Dim, Size, symbol
 
 Shape = tuple[int, ...]
@@ -39,7 +39,7 @@ class Signature:
         leaves: the flattened arguments: tensors, and constants of any kind.
         input_names: a name for each leaf, as it will stand in the ONNX model.
         positional_names: the parameters that the positional arguments go to.
-        dims: for each leaf, axis -> the dynamic dim.
+        dims: for each leaf, axis -> the dynamic dim, which is an open integer itself at the axis `NUMBER`.
         sample_sizes: name of a dynamic dim -> its sizes while recording, the example's first.
         fixed_dims: name of a dim that became static -> its size, and the line that fixed it, or "".
         fixed_values: the inputs that the model's code takes sizes from, so that the example's values are part of it.
@@ -69,15 +69,21 @@ class Signature:
             InputError: names or dynamic dims do not fit the arguments.
         """
         self._structure = (tuple(args), dict(kwargs))
-        self.positional_names = parameters = _parameter_names(function, args, kwargs)
+        parameters = parameters_of(function, args, kwargs)
+        self.positional_names = parameters.positional
         found = list(structures.flatten(self._structure))
         self.leaves = [leaf for _, leaf in found]
-        self.paths = [(parameters[int(path[1])] if path[0] == 0 else path[1], *path[2:]) for path, _ in found]
+        self.paths = [
+            (self.positional_names[int(path[1])] if path[0] == 0 else path[1], *path[2:]) for path, _ in found
+        ]
         self.input_names = _names(self.paths, self.leaves, input_names)
         _check_layouts(self.input_names, self.leaves)
         if other_calls:
-            dynamic_shapes = _differing_dims(self, other_calls, dynamic_shapes)
-        self.dims = with_formulas(_dynamic_dims(self, dynamic_shapes, parameters), self.leaves)
+            examples = [[leaf for _, leaf in structures.flatten((tuple(a), dict(k)))] for a, k in other_calls]
+            dynamic_shapes = differing_dims(self, examples, dynamic_shapes)
+        self.dims = described_dims(self, dynamic_shapes, parameters)
+        self.leaves = self.with_numbers(self.leaves)
+        self.dims = with_formulas(self.dims, self.leaves)
         self._freeze(sizes or {})
         self.sample_sizes: dict[str, tuple[int, ...]] = {}
         self.fixed_dims: dict[str, tuple[int, str]] = {}
@@ -94,6 +100,21 @@ class Signature:
         return [i for i, leaf in enumerate(self.leaves) if isinstance(leaf, torch.Tensor)]
 
     @property
+    def keywords(self) -> Mapping[str, Any]:
+        """The keyword arguments of the call."""
+        return self._structure[1]
+
+    @property
+    def numbers(self) -> list[int]:
+        """Which leaves are integers that are left open: inputs of no dims, which the model takes as numbers."""
+        return [i for i, row in enumerate(self.dims) if NUMBER in row]
+
+    def with_numbers(self, leaves: Sequence[Any]) -> list[Any]:
+        """The leaves of a call, its open integers as tensors."""
+        numbers = self.numbers
+        return [torch.tensor(leaf) if i in numbers and type(leaf) is int else leaf for i, leaf in enumerate(leaves)]
+
+    @property
     def result_names(self) -> list[str]:
         """The names of the model's outputs: the results, and the updated buffers."""
         return [*self.output_names, *(f"{name}.updated" for name in self.updated_buffers)]
@@ -104,7 +125,11 @@ class Signature:
         return bool(self.sample_sizes)
 
     def unflatten(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments with other leaves in their places."""
+        """The arguments with other leaves in their places; the model takes open integers as numbers."""
+        leaves = list(leaves)
+        for i in self.numbers:
+            if isinstance(leaves[i], torch.Tensor):
+                leaves[i] = leaves[i].item()
         args, kwargs = structures.rebuild(self._structure, iter(leaves))
         return args, kwargs
 
@@ -134,6 +159,11 @@ class Signature:
             for sizes in (self.sizes_at(i) for i in range(count))
         ]
 
+    def number_at_samples(self, index: int) -> tuple[int, ...]:
+        """An open integer at each sample."""
+        count = len(next(iter(self.sample_sizes.values())))
+        return tuple(self.dims[index][NUMBER].at(self.sizes_at(i)) for i in range(count))
+
     def sizes_at(self, sample: int) -> dict[str, int]:
         """Name of each dim that is no formula -> its size at a sample."""
         return {name: sizes[sample] for name, sizes in self.sample_sizes.items()}
@@ -148,8 +178,14 @@ class Signature:
         """The leaf's sizes: numbers, the symbols of dims, and formulas of these."""
         shape: list[Size] = list(self.leaves[index].shape)
         for axis, dim in self.dims[index].items():
-            shape[axis] = symbols[dim.name] if dim.formula is None else dim.formula.substitute(symbols)
+            if axis != NUMBER:
+                shape[axis] = dim.symbolic(symbols)
         return shape
+
+    def symbolic_number(self, index: int, symbols: Mapping[str, Dim]) -> Size | None:
+        """What an open integer is; None for any other leaf."""
+        dim = self.dims[index].get(NUMBER)
+        return None if dim is None else dim.symbolic(symbols)
 
     def fixed_examples(self) -> dict[str, torch.Tensor]:
         """Name of each input whose values are part of the model -> the example."""
@@ -188,7 +224,7 @@ class Signature:
         wanted = example_sizes(self.dims, self.leaves) | dict(sizes)
         for i, (leaf, dims) in enumerate(zip(self.leaves, self.dims, strict=True)):
             for axis, dim in dims.items():
-                if dim.at(wanted) != leaf.shape[axis]:
+                if dim.at(wanted) != extent(leaf, axis):
                     leaf = resized(leaf, axis, dim.at(wanted))
             self.leaves[i] = leaf
         self._make_static(set(sizes))
@@ -204,6 +240,9 @@ class Signature:
                 if dim.name not in names and not isinstance(formula, int):
                     row[axis] = replace(dim, formula=formula)
             rows.append(row)
+        for i in self.numbers:
+            if not rows[i]:
+                self.leaves[i] = self.leaves[i].item()
         self.dims = rows
 
     def relate(self, sums: bool) -> None:
@@ -226,40 +265,6 @@ def is_value(leaf: Any) -> bool:
     """Whether a leaf of a result becomes an output of the model: a tensor or a number."""
     numbers = (torch.Tensor, int, float, bool, torch.SymInt, torch.SymFloat, torch.SymBool)
     return isinstance(leaf, numbers)
-
-
-def _parameter_names(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
-    """The names of the parameters that positional arguments go to."""
-    try:
-        parameters = script_parameters(function) or list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # a builtin tells nothing
-        return [f"input_{i}" for i in range(len(args))]
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
-    if len(args) > len(positional) and rest is None:
-        expected = ", ".join(p.name for p in positional) or "none"
-        raise InputError(
-            f"example_inputs: the model takes at most {len(positional)} positional arguments ({expected}), "
-            f"got {len(args)}"
-        )
-    names = [p.name for p in positional[: len(args)]]
-    names += [f"{rest}_{i}" for i in range(len(args) - len(positional))]
-    missing = [
-        p.name for p in positional[len(args) :] if p.default is p.empty and p.name not in kwargs
-    ]  # fmt: skip
-    if missing:
-        raise InputError(
-            f"example_inputs: the model needs {', '.join(missing)} too, got {len(args)} positional arguments"
-            + (f" and {', '.join(kwargs)}" if kwargs else "")
-        )
-    keywords = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-    unknown = [name for name in kwargs if name not in keywords]
-    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        raise InputError(
-            f"example_inputs: the model has no argument {unknown[0]!r}",
-            hint=f"it has {', '.join(p.name for p in parameters)}",
-        )
-    return names
 
 
 def _names(paths: Sequence[structures.Path], leaves: Sequence[Any], wanted: Sequence[str] | None) -> list[str]:
@@ -321,100 +326,3 @@ def _distinct(names: Sequence[str], taken: Sequence[str]) -> list[str]:
         used.add(free)
         distinct.append(free)
     return distinct
-
-
-def _differing_dims(signature: Signature, calls: Sequence[Call], spec: Any) -> dict[str, dict[int, str]]:
-    """The dims that differ between examples, dims of equal sizes in all of them under one name."""
-    if spec is not None:
-        raise InputError("dynamic_shapes: must be left out where several example inputs tell the dynamic dims")
-    examples = [[leaf for _, leaf in structures.flatten((tuple(args), dict(kwargs)))] for args, kwargs in calls]
-    names: dict[tuple[int, ...], str] = {}
-    shapes: dict[str, dict[int, str]] = {}
-    for i, leaf in enumerate(signature.leaves):
-        others = [example[i] if i < len(example) else None for example in examples]
-        if not isinstance(leaf, torch.Tensor):
-            continue
-        if any(not isinstance(other, torch.Tensor) or other.ndim != leaf.ndim for other in others):
-            raise InputError(
-                f"example_inputs: {signature.input_names[i]} must be a tensor of {leaf.ndim} dims in every example"
-            )
-        for axis in range(leaf.ndim):
-            sizes = (leaf.shape[axis], *(other.shape[axis] for other in others if other is not None))
-            if len(set(sizes)) > 1:
-                name = names.setdefault(sizes, f"{signature.input_names[i]}_dim_{axis}")
-                shapes.setdefault(signature.input_names[i], {})[axis] = name
-    return shapes
-
-
-def _dynamic_dims(signature: Signature, spec: Any, parameters: Sequence[str]) -> list[dict[int, DynamicDim]]:
-    """For each leaf, axis -> dynamic dim, from what the user wrote."""
-    tree: Any = spec
-    if isinstance(spec, (tuple, list)):
-        if len(spec) > len(parameters):
-            raise InputError(
-                f"dynamic_shapes: must have at most one entry for each of the {len(parameters)} positional inputs, "
-                f"got {len(spec)}"
-            )
-        tree = dict(zip(parameters, spec, strict=False))
-    if isinstance(tree, Mapping):
-        _check_known(tree, signature)
-    result: list[dict[int, DynamicDim]] = []
-    for path, name, leaf in zip(signature.paths, signature.input_names, signature.leaves, strict=True):
-        axes = _find(tree, path, name) if isinstance(leaf, torch.Tensor) else None
-        is_named = isinstance(tree, Mapping) and name in tree
-        if axes is not None and not leaf.ndim and len(path) > 1 and not is_named:
-            axes = None  # given for a whole structure, such as a cache that counts its tokens
-        result.append(dict(_axes(axes, name, leaf)) if axes else {})
-    return result
-
-
-def _check_known(tree: Mapping[Any, Any], signature: Signature) -> None:
-    known = {str(path[0]) for path in signature.paths} | set(signature.input_names) | {"*"}
-    known |= set(signature._structure[1])
-    for key in tree:
-        if key not in known:
-            raise InputError(
-                f"dynamic_shapes: no input is called {key!r}",
-                hint=f"the inputs are {', '.join(sorted(known - {'*'}))}",
-            )
-
-
-def _find(tree: Any, path: structures.Path, name: str) -> Any:
-    """The axes that the user's tree has for the leaf at `path`, or None."""
-    if isinstance(tree, str):
-        return {0: tree}
-    if isinstance(tree, Mapping) and name in tree and len(path) > 1:
-        return tree[name]
-    for depth, key in enumerate(path):
-        if tree is None or (depth and _are_axes(tree)):
-            return tree  # axes given for a whole structure hold for every tensor in it
-        if isinstance(tree, Mapping):
-            if key in tree or "*" in tree:
-                tree = tree.get(key, tree.get("*"))
-            elif key not in structures.SILENT_KEYS:
-                return tree.get(name)
-        elif isinstance(tree, (list, tuple)) and isinstance(key, int) and key < len(tree):
-            tree = tree[key]
-    return tree
-
-
-def _are_axes(tree: Any) -> bool:
-    """Whether this is `{axis: dim}`, and not a deeper structure."""
-    dims = (str, int, type(None), torch.export.Dim, type(torch.export.Dim.AUTO))
-    return isinstance(tree, Mapping) and all(type(k) is int and isinstance(v, dims) for k, v in tree.items())
-
-
-def _axes(axes: Any, name: str, leaf: torch.Tensor) -> Iterator[tuple[int, DynamicDim]]:
-    if isinstance(axes, (list, tuple)):
-        axes = dict(enumerate(axes))
-    if not isinstance(axes, Mapping):
-        raise InputError(
-            f"dynamic_shapes: {name} must have a dict of axes to names, got {axes!r}",
-            hint='write {"x": {0: "batch"}}',
-        )
-    for axis, dim in axes.items():
-        if not isinstance(axis, int) or not -leaf.ndim <= axis < leaf.ndim:
-            raise InputError(f"dynamic_shapes: {name} has {leaf.ndim} axes, got axis {axis!r}")
-        described = describe_dim(dim, f"{name}_dim_{axis % leaf.ndim}", leaf.shape[axis])
-        if described is not None:
-            yield axis % leaf.ndim, described

@@ -43,6 +43,12 @@ def rebuild(value: Any, leaves: Iterator[Any]) -> Any:
     return make([rebuild(child, leaves) for _, child in items])
 
 
+def children(value: Any) -> dict[str | int, Any]:
+    """The parts of a structure by their keys in a path; none of a leaf."""
+    found = _open(value)
+    return {} if found is None else dict(found[0])
+
+
 def path_name(path: Path) -> str:
     """`("past_key_values", "layers", 0, "keys")` -> `past_key_values.0.key`."""
     short = {"keys": "key", "values": "value", "self_attention_cache": "self", "cross_attention_cache": "cross"}

@@ -77,7 +77,11 @@ class Translator:
                 shape.append(2)
             self.op.unique(name)
             value = Value(name=name)
-            self.op.set_type(value, TensorType(from_torch(leaf.dtype), tuple(shape)))
+            number = signature.symbolic_number(index, symbols)
+            content = None if number is None else (number,)
+            self.op.set_type(value, TensorType(from_torch(leaf.dtype), tuple(shape), content))
+            if isinstance(number, Dim):
+                self.op.source(number, value, None)
             values.append(value)
         return values
 

@@ -17,8 +17,7 @@ from onnxscript import opset18, script
 
 from aten_lowering.scripts import inline, inlined
 from exporter import ExportError, Program, export
-from exporter.capture.custom_functions import SymbolicWarning
-from exporter.errors import InputError, LoweringError, OpsetError
+from exporter.errors import InputError, LoweringError, OpsetError, SymbolicWarning
 
 X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 DOMAIN = onnxscript.values.Opset("house", 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from exporter import ExportError, Program, export
-from exporter.capture.fixing import FixedValuesWarning
+from exporter.errors import FixedValuesWarning
 from tests.running import Calling
 
 

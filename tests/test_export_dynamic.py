@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -40,6 +40,38 @@ def test_spellings(spelling: Any, expected: list[str]) -> None:
     program = export(lambda x: torch.cat([x, x * 2], 1), (X,), dynamic_shapes=spelling)
     assert shape(program) == expected
     program.validate().check()
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+class OfEveryKind(nn.Module):
+    def forward(self, pair: Pair, *more: torch.Tensor, mask: torch.Tensor | None = None, **further: Any) -> Any:
+        return pair.first + pair.second + sum(more) + further["bias"]
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        {"pair": Pair({0: "b"}, {0: "b"}), "more": ({0: "b"}, {0: "b"}), "mask": None, "further": {"bias": {0: "b"}}},
+        {"pair": Pair({0: "b"}, {0: "b"}), "more": ({0: "b"}, {0: "b"}), "bias": {0: "b"}},
+        {"pair.first": {0: "b"}, "pair.second": {0: "b"}, "more_0": {0: "b"}, "more_1": {0: "b"}, "bias": {0: "b"}},
+        {"*": {0: "b"}},
+    ],
+    ids=["as torch.export's", "without absent ones", "by the inputs' names", "all"],
+)
+def test_spellings_of_structures(spelling: Any) -> None:
+    inputs = (Pair(X, X), X, X)
+    program = export(OfEveryKind(), inputs, kwargs={"bias": X}, dynamic_shapes=spelling)
+    assert [str(value.shape) for value in program.model.graph.inputs] == ["[b,5]"] * 5
+    program.validate().check()
+
+
+def test_spellings_of_further_positional_arguments() -> None:
+    program = export(lambda x, *more: x + sum(more), (X, X, X), dynamic_shapes=({0: "b"}, ({0: "b"}, {0: "b"})))
+    assert [str(value.shape) for value in program.model.graph.inputs] == ["[b,5]"] * 3
 
 
 def test_dims_from_two_examples() -> None:

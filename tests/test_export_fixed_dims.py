@@ -12,8 +12,7 @@ from torch import Tensor
 from torch.export import Dim
 
 from exporter import Program, export
-from exporter.capture.fixing import FixedDimWarning
-from exporter.errors import CaptureError, DataDependentError, DynamicShapeError, LoweringError
+from exporter.errors import CaptureError, DataDependentError, DynamicShapeError, FixedDimWarning, LoweringError
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
 

@@ -227,6 +227,11 @@ class Answers(Memory, Sources):
             raise ValueNeeded(needed)
         return self.open_number(tensor)
 
+    def named_number(self, tensor: RecordedTensor, samples: tuple[int, ...]) -> Any:
+        """A symbolic number that an input holds, which is a dim of the user's: it answers as the sizes do."""
+        node = self.record(aten._local_scalar_dense.default, (tensor,), {})
+        return size_from_node(SizeNode(self, samples, None, (node, None)))
+
     def open_number(self, tensor: RecordedTensor) -> Any:
         """A symbolic number for what a tensor of one element holds, whatever that may be.
 

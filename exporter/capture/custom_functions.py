@@ -17,14 +17,11 @@ from exporter.capture.graph import call_node
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import tree_leaves
+from exporter.errors import SymbolicWarning
 
-__all__ = ["Keeps", "SymbolicWarning", "has_symbolic", "warn_ignored", "whole_functions"]
+__all__ = ["Keeps", "has_symbolic", "warn_ignored", "whole_functions"]
 
 Keeps = Callable[[Any], bool]
-
-
-class SymbolicWarning(UserWarning):
-    """The `symbolic` of a `torch.autograd.Function` is not used; its `forward` is exported."""
 
 
 def has_symbolic(function: Any) -> bool:

@@ -42,6 +42,12 @@ def compiled_function(
     Raises:
         CaptureError: Dynamo broke the graph; the text says where.
     """
+    if signature.numbers:
+        names = ", ".join(signature.input_names[i] for i in signature.numbers)
+        raise CaptureError(
+            f"torch.compile: takes {names} for a constant, which dynamic_shapes leaves open",
+            hint='capture="record" keeps it open',
+        )
     capture = _Capture()
     for index in signature.tensor_indices:
         for axis in signature.dims[index]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from exporter import structures
+from exporter.dynamic_dims import NUMBER
 from exporter.errors import InputError
 from exporter.signature import Signature, is_value
 
@@ -25,22 +26,28 @@ def example_of(program: torch.export.ExportedProgram) -> tuple[tuple[Any, ...], 
     return tuple(args), dict(kwargs)
 
 
-def dynamic_shapes_of(program: torch.export.ExportedProgram) -> dict[str, dict[int, Any]]:
-    """The program's dynamic dims in our spelling: input name -> axis -> `Dim`, with its range."""
-    shapes: dict[str, dict[int, Any]] = {}
+def dynamic_shapes_of(program: torch.export.ExportedProgram) -> dict[str, Any]:
+    """The program's dynamic dims in our spelling: name of a tensor -> axis -> `Dim`, of an integer -> its `Dim`."""
+    shapes: dict[str, Any] = {}
     users = set(program.graph_signature.user_inputs)
-    ranges = {str(symbol): interval for symbol, interval in program.range_constraints.items()}
     for node in program.graph.nodes:
         if node.op != "placeholder" or node.name not in users:
             continue
-        for axis, size in enumerate(getattr(node.meta.get("val"), "shape", ())):
-            if isinstance(size, torch.SymInt):
-                name = str(size)
-                interval = ranges.get(name)
-                low = 0 if interval is None or not interval.lower.is_number else int(interval.lower)
-                limit = None if interval is None or interval.upper > 2**31 else int(interval.upper)
-                shapes.setdefault(node.name, {})[axis] = torch.export.Dim(name, min=low, max=limit)
+        value = node.meta.get("val")
+        if isinstance(value, torch.SymInt):
+            shapes[node.name] = _dim_of(value, program)
+        elif isinstance(value, torch.Tensor):
+            sizes: list[int | torch.SymInt] = list(value.shape)
+            shapes[node.name] = {a: _dim_of(n, program) for a, n in enumerate(sizes) if isinstance(n, torch.SymInt)}
     return shapes
+
+
+def _dim_of(size: torch.SymInt, program: torch.export.ExportedProgram) -> torch.export.Dim:
+    ranges = {str(symbol): interval for symbol, interval in program.range_constraints.items()}
+    interval = ranges.get(str(size))
+    low = 0 if interval is None or not interval.lower.is_number else int(interval.lower)
+    limit = None if interval is None or interval.upper > 2**31 else int(interval.upper)
+    return torch.export.Dim(str(size), min=low, max=limit)
 
 
 Results = deque[Any]  # torch.export puts lists and attributes of a module back to what they were
@@ -64,6 +71,10 @@ class _Flat(torch.nn.Module):
         return tuple(leaf for _, leaf in structures.flatten(result) if is_value(leaf))
 
 
+def _left_open(dims: Mapping[int, Any]) -> dict[int, Any] | None:
+    return {axis: torch.export.Dim.AUTO for axis in dims if axis != NUMBER} or None
+
+
 def exported_function(model: Callable[..., Any], signature: Signature) -> Callable[..., Any]:
     """The model as a function that runs the graph of `torch.export`; dynamic dims are left to `Dim.AUTO` there."""
     results: Results = deque(maxlen=1)
@@ -71,14 +82,15 @@ def exported_function(model: Callable[..., Any], signature: Signature) -> Callab
     places = signature.tensor_indices
     shapes = None
     if signature.is_dynamic:
-        shapes = (tuple(dict.fromkeys(signature.dims[i], torch.export.Dim.AUTO) or None for i in places),)
+        shapes = (tuple(_left_open(signature.dims[i]) for i in places),)
     tensors = tuple(signature.leaves[i] for i in places)
     module = torch.export.export(flat, tensors, dynamic_shapes=shapes, strict=False).module()
     (result,) = results
 
     def replay(*args: Any, **kwargs: Any) -> Any:
         given = [leaf for _, leaf in structures.flatten((args, kwargs))]
-        values = iter(module(*(given[i] for i in places)))
+        inputs = (given[i] if isinstance(given[i], torch.Tensor) else torch.tensor(given[i]) for i in places)
+        values = iter(module(*inputs))
         return structures.rebuild(
             result, (next(values) if is_value(leaf) else leaf for _, leaf in structures.flatten(result))
         )

@@ -11,21 +11,13 @@ import warnings
 from collections.abc import Callable, Collection, Iterable
 
 from exporter.capture.graph import CapturedGraph
-from exporter.errors import CaptureError, DataDependentError
+from exporter.errors import CaptureError, DataDependentError, FixedDimWarning, FixedValuesWarning
 from exporter.signature import Signature
 
-__all__ = ["FixedDimWarning", "FixedValuesWarning", "fixing_few", "warn_fixed", "warn_fixed_values"]
+__all__ = ["fixing_few", "warn_fixed", "warn_fixed_values"]
 
 Capture = tuple[CapturedGraph, Signature]
 _MANY = 12  # so many dims are tried in groups alone
-
-
-class FixedDimWarning(UserWarning):
-    """A dynamic dim without a name became static, because the model works at no other size."""
-
-
-class FixedValuesWarning(UserWarning):
-    """The example's values of an input became part of the model, whose Python code decides by them."""
 
 
 def fixing_few(attempt: Callable[[Collection[str]], Capture], signature: Signature, error: CaptureError) -> Capture:

@@ -253,6 +253,9 @@ def _input(recorder: Recorder, signature: Signature, index: int) -> Any:
     if not isinstance(leaf, torch.Tensor):
         return leaf
     name = signature.input_names[index]
+    if index in signature.numbers:
+        number = recorder.placeholder(name, (Spec((), (), leaf.dtype),), leaf.device)
+        return recorder.named_number(number, signature.number_at_samples(index))
     specs = tuple(Spec(shape, _row_major(shape), leaf.dtype) for shape in signature.shapes(index, SAMPLES))
     if len(specs) == 1:
         specs = (Spec(specs[0].shape, leaf.stride(), leaf.dtype),)

@@ -167,8 +167,8 @@ class TracedCall:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the traced graph."""
-        tensors = [leaf for _, leaf in structures.flatten((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        outputs = iter(self.module(*tensors))
+        leaves = [leaf for _, leaf in structures.flatten((args, kwargs))]
+        outputs = iter(self.module(*(leaves[i] for i in self.signature.tensor_indices)))
         return structures.rebuild(
             self.result, (next(outputs) if _is_proxy(leaf) else leaf for _, leaf in structures.flatten(self.result))
         )
@@ -198,7 +198,8 @@ def _traced(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signat
         stack.enter_context(above_autograd())
         stack.enter_context(compiling())
         stack.enter_context(padded_encoders())
-        inputs = [leaf for leaf in inputs_of(recorder, signature) if isinstance(leaf, RecordedTensor)]
+        leaves = inputs_of(recorder, signature)
+        inputs = [leaves[i] for i in signature.tensor_indices]
         names = [f"input_{i}" for i in range(len(inputs))]
         tracer = ShapeTracer(recorder, dict(zip(names, inputs, strict=True)))
         stack.enter_context(_constructors(tracer))

@@ -124,7 +124,7 @@ def _program_calls(
                 f"inputs[{i}]: must have {len(signature.leaves)} tensors and constants like the example, "
                 f"got {len(leaves)}"
             )
-        yield f"inputs[{i}]", leaves
+        yield f"inputs[{i}]", signature.with_numbers(leaves)
 
 
 def of_file(
