@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,43 @@ def test_of_a_tensor(name: str) -> None:
         inputs=[(torch.randn(2, 5), torch.tensor([2, 4])), (torch.randn(2, 5), torch.tensor([1, 1]))]
     )
     report.check()
+
+
+def _pooled(x: Tensor) -> Tensor:
+    """As Funnel Transformer finds the places that are left."""
+    places = list(range(x.shape[1] + 2))
+    kept = [-1] + places[1:-1][::2] + [9]
+    first, last = kept[0] - places[-1], kept[0] + 2 * len(kept)
+    return torch.arange(last, first - 1, -1) + sum(list(range(3))) + isinstance([3], list) + len([1, 2])
+
+
+def _backward(x: Tensor) -> Tensor:
+    return x + torch.tensor(list(range(x.shape[1] - 2))[::-1]).sum()
+
+
+def _reversed(x: Tensor) -> Tensor:
+    return x + torch.tensor(list(reversed(list(range(x.shape[1])))), dtype=torch.float32)
+
+
+def _between(x: Tensor) -> Tensor:
+    return x * torch.as_tensor(list(range(3, x.shape[1] + 3)))
+
+
+def _to_a_place(x: Tensor) -> Tensor:
+    return torch.tensor(list(range(x.shape[1]))[5::-1])
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the column of a call is known from Python 3.11 on")
+@pytest.mark.parametrize("function", [_pooled, _backward, _reversed, _between])
+def test_lists_of_a_dynamic_length(function: Callable[[Tensor], Tensor]) -> None:
+    program = export(Calling(function), torch.randn(2, 10), dynamic_shapes=({1: "n"},))
+    program.validate(sizes=[{"n": 7}, {"n": 16}, {"n": 65}]).check()
+    assert not any(decision.fixed for decision in program.report.decisions)
+
+
+def test_a_part_of_a_list_that_has_no_formula() -> None:
+    with pytest.raises(ExportError, match="fixes n == 10"):
+        export(Calling(_to_a_place), torch.randn(2, 10), dynamic_shapes=({1: "n"},))
 
 
 def test_a_loop_over_it_needs_the_number() -> None:

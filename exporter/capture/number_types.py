@@ -1,8 +1,8 @@
-"""`int(size)` and `float(size)`, which Python itself takes for numbers: symbolic in the modules that ask for them.
+"""`int(size)`, `float(size)` and `list(range(size))`, which Python takes for numbers: symbolic in modules that ask.
 
-`int` is a type that is asked for everywhere, so it is replaced nowhere before it is known that a module's code
-calls it with a size, or with a tensor whose value nobody knows; then the model is recorded again, with another
-`int` among that module's globals.
+These are types that are asked for everywhere, so they are replaced nowhere before it is known that a module's code
+calls one with a size, or with a tensor whose value nobody knows; then the model is recorded again, with other
+types among that module's globals.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from typing import Any
 
 import torch
 
+from exporter.capture.number_lists import NumberList, is_listed
 from exporter.capture.tensors import RecordedTensor
 
 Globals = dict[str, Any]
-_NAMES = ("int", "float")
+_NAMES = ("int", "float", "list")
 _IDENTITY = re.compile(rf"\bis\s+(not\s+)?({'|'.join(_NAMES)})\b")  # `type(x) is int`, where no other type will do
 
 
 class NumbersAsked(BaseException):
-    """A module's code makes a number of what is symbolic, by `int` or `float`; no `except Exception` may catch it.
+    """A module's code makes numbers of what is symbolic, by a type of Python's; no `except Exception` may catch it.
 
     Attributes:
         module: the module's globals.
@@ -39,7 +40,7 @@ class NumbersAsked(BaseException):
 
 
 def ask_for_numbers(frame: types.FrameType | None, known: Sequence[Globals] | None) -> None:
-    """Have the model recorded again where a frame calls `int` or `float`, which its module could have otherwise.
+    """Have the model recorded again where a frame calls a type of numbers, which its module could have otherwise.
 
     Args:
         frame: the model's, that needs a number.
@@ -84,7 +85,7 @@ def _compares(module: Globals) -> bool:
 
 @contextlib.contextmanager
 def numbers(modules: Sequence[Globals]) -> Iterator[None]:
-    """Let `int` and `float` of what is symbolic stay symbolic in modules, given by their globals."""
+    """Let numbers of what is symbolic stay symbolic in modules, given by their globals."""
     for module in modules:
         module.update(_TYPES)
     try:
@@ -96,13 +97,15 @@ def numbers(modules: Sequence[Globals]) -> Iterator[None]:
 
 
 class _NumberType(type):
-    """The class of what stands for a type of numbers: equal to it, with its instances and the symbolic ones."""
+    """The class of what stands for a type: equal to it, with its instances and the symbolic ones."""
 
     _original: type
     _symbolic: type
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and not kwargs:
+            if cls._original is list:
+                return args[0] if type(args[0]) is NumberList else list(args[0])
             number = args[0].item() if type(args[0]) is RecordedTensor else args[0]
             if isinstance(number, (torch.SymInt, torch.SymFloat)):
                 return _symbolic(cls._original, number)
@@ -121,6 +124,13 @@ class _NumberType(type):
         return hash(cls._original)
 
 
+def listed(frame: types.FrameType, bounds: Sequence[Any]) -> NumberList | None:
+    """What `range(*bounds)` is for a module whose `list` takes it for a symbolic list; else None."""
+    if frame.f_globals.get("list") is not _TYPES["list"] or not is_listed(frame):
+        return None
+    return NumberList(torch.arange(*bounds))
+
+
 def _symbolic(kind: type, number: Any) -> Any:
     """A symbolic number as an integer, toward zero, or as a float."""
     if kind is float:
@@ -130,5 +140,5 @@ def _symbolic(kind: type, number: Any) -> Any:
 
 _TYPES: Globals = {
     kind.__name__: _NumberType(kind.__name__, (kind,), {"_original": kind, "_symbolic": symbolic})
-    for kind, symbolic in ((int, torch.SymInt), (float, torch.SymFloat))
+    for kind, symbolic in ((int, torch.SymInt), (float, torch.SymFloat), (list, NumberList))
 }

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from exporter.capture.number_lists import NumberList
 from exporter.capture.sizes import SizeNode
 from exporter.capture.sparse import made_of_coordinates
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import layer_bindings, size_from_node
 
 if TYPE_CHECKING:
-    from exporter.capture.recorder import Recorder
+from exporter.capture.recorder import Recorder
 
 Function = Callable[..., Any]
 
@@ -106,7 +107,7 @@ def _hash(original: Function, size: torch.SymInt) -> int:
 
 def _as_tensor(original: Function, data: Any, dtype: torch.dtype | None = None, device: Any = None) -> torch.Tensor:
     """What `torch.tensor` makes of what is no tensor."""
-    if isinstance(data, (torch.SymInt, torch.SymFloat, list, tuple)):
+    if isinstance(data, (torch.SymInt, torch.SymFloat, NumberList, list, tuple)):
         return torch.tensor(data, dtype=dtype, device=device)
     return original(data, dtype=dtype, device=device)
 

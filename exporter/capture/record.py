@@ -21,7 +21,8 @@ from exporter.capture.handlers import HANDLERS, set_data
 from exporter.capture.known import ValueNeeded
 from exporter.capture.libraries import replaced_functions
 from exporter.capture.loops import Manner, check_closed, rolled_loop
-from exporter.capture.number_types import NumbersAsked, asks_for_type, numbers
+from exporter.capture.number_lists import NumberList
+from exporter.capture.number_types import NumbersAsked, asks_for_type, listed, numbers
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import Recorder
 from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
@@ -200,11 +201,11 @@ def recording(
         stack.enter_context(integer_bindings(call))
         stack.enter_context(module_calls(around))
         stack.enter_context(control_flow_as_called())
-        stack.enter_context(lengths(RecordedTensor))
+        stack.enter_context(lengths(RecordedTensor, NumberList))
         stack.enter_context(tensors_of_parts(RecordedTensor))
         stack.enter_context(tensors_as_sizes(RecordedTensor))
         stack.enter_context(extremes())
-        stack.enter_context(ranges(partial(rolled_loop, recorder, manner)))
+        stack.enter_context(ranges(partial(rolled_loop, recorder, manner), listed))
         stack.enter_context(open_numbers(recorder))
         stack.enter_context(visits(recorder, manner))
         stack.enter_context(numbers(manner.symbolic_in or ()))

@@ -12,14 +12,16 @@ from typing import Any
 
 import torch
 
+from exporter.capture.number_lists import NumberList
+
 
 @contextlib.contextmanager
-def lengths(kind: type[torch.Tensor]) -> Iterator[None]:
-    """Let `len(tensor)` of tensors of a class be symbolic, which Python itself takes only as a number."""
+def lengths(*kinds: type) -> Iterator[None]:
+    """Let `len` of tensors of some classes, and what is like them, be symbolic, which Python takes only as a number."""
     original = builtins.len
 
     def length(item: Any) -> Any:
-        return item.shape[0] if type(item) is kind and item.ndim else original(item)  # asked for thousands of times
+        return item.shape[0] if type(item) in kinds and item.ndim else original(item)  # asked for thousands of times
 
     builtins.len = length
     try:
@@ -60,6 +62,8 @@ def tensors_of_parts(kind: type[torch.Tensor]) -> Iterator[None]:
         return isinstance(data, (torch.SymInt, torch.SymFloat, kind))
 
     def tensor(data: Any, **options: Any) -> torch.Tensor:
+        if isinstance(data, NumberList):
+            return data.numbers.to(options.get("dtype") or torch.int64)
         if isinstance(data, torch.Tensor) or not is_open(data):
             return original(data, **options)
         if isinstance(data, (list, tuple)):
@@ -76,10 +80,10 @@ def tensors_of_parts(kind: type[torch.Tensor]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ranges(rolled: Callable[[types.FrameType, Sequence[Any]], Any]) -> Iterator[None]:
+def ranges(*others: Callable[[types.FrameType, Sequence[Any]], Any]) -> Iterator[None]:
     """Let `range(0, length, length)` be symbolic where it has as many items at every size that is sampled.
 
-    Where it has not, `rolled` may have something else to go through, for a call in a frame, or None.
+    Where it has not, `others` may have something else to go through, for a call in a frame, or None.
     """
     original = builtins.range
 
@@ -88,8 +92,8 @@ def ranges(rolled: Callable[[types.FrameType, Sequence[Any]], Any]) -> Iterator[
             if not any(type(bound) is torch.SymInt for bound in bounds):
                 return original(*bounds)
             places = _places(bounds)
-            if places is None:
-                places = rolled(sys._getframe(1), bounds)
+            for other in others:
+                places = other(sys._getframe(1), bounds) if places is None else places
             return original(*bounds) if places is None else places
 
         def __instancecheck__(cls, item: Any) -> bool:

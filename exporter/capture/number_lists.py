@@ -1,0 +1,75 @@
+"""`list(range(size))` by a dynamic size: a vector holds the numbers, of which there are as many as there may be."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from exporter.capture.inert import Extent, extent_of, place_of, tree_of
+from exporter.errors import CaptureError
+
+
+class NumberList:
+    """What stands for a list of numbers: parts of it, its length and what it is put together of are symbolic.
+
+    Attributes:
+        numbers: int64 [n].
+    """
+
+    ndim = 1
+
+    def __init__(self, numbers: torch.Tensor) -> None:
+        self.numbers = numbers
+
+    @property
+    def shape(self) -> torch.Size:
+        """How many they are: [n]."""
+        return self.numbers.shape
+
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, slice):
+            return self.numbers[index].item()
+        step = 1 if index.step is None else index.step
+        if step > 0:
+            return NumberList(self.numbers[index])
+        if index.start is not None or index.stop is not None:
+            raise CaptureError("a list of as many numbers as a dynamic size: a part backward from or to a place")
+        return NumberList(self.numbers.flip(0)[::-step])
+
+    def __add__(self, other: Any) -> NumberList:
+        return NumberList(torch.cat([self.numbers, _numbers(other)]))
+
+    def __radd__(self, other: Any) -> NumberList:
+        return NumberList(torch.cat([_numbers(other), self.numbers]))
+
+    def __reversed__(self) -> NumberList:
+        return self[::-1]
+
+    def __iter__(self) -> Iterator[Any]:
+        """The numbers one by one, for which the length has to be a number."""
+        return iter([self[place] for place in range(int(self.shape[0]))])
+
+
+def _numbers(items: Any) -> torch.Tensor:
+    return items.numbers if isinstance(items, NumberList) else torch.tensor(items, dtype=torch.int64)
+
+
+def is_listed(frame: types.FrameType) -> bool:
+    """Whether the call that a frame is at is what a `list(...)` is made of, as in `list(range(size))`."""
+    return place_of(frame) in _listed(frame.f_code)
+
+
+@functools.lru_cache(maxsize=256)
+def _listed(code: types.CodeType) -> Sequence[Extent]:
+    tree = tree_of(code)
+    found: list[Extent] = []
+    for node in () if tree is None else ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id="list"), args=[ast.Call() as items], keywords=[]):
+                found.append(extent_of(items))
+    return found
