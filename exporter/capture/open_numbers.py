@@ -20,7 +20,7 @@ from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import layer_bindings, size_from_node
 
 if TYPE_CHECKING:
-from exporter.capture.recorder import Recorder
+    from exporter.capture.recorder import Recorder
 
 Function = Callable[..., Any]
 
