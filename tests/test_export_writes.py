@@ -135,7 +135,7 @@ def outs(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     torch.full((2,), 3.0, out=full)
     torch.linspace(x[0, 0, 0], 2, 3, out=line)
     torch.split_with_sizes_copy(x, [1, 3], 1, out=[grown, x[:, 1:]])
-    return ones, full, line, grown, x.clone().add_(2).bernoulli_(1.0), (x.abs() + 1).polygamma_(1)
+    return ones, full, line[1:] + 1, grown, x.clone().add_(2).bernoulli_(1.0), (x.abs() + 1).polygamma_(1)
 
 
 def trained(x: torch.Tensor) -> list[torch.Tensor]:

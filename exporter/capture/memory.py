@@ -14,7 +14,7 @@ from exporter.capture.graph import call_node
 from exporter.capture.mutation import functional, write_back, written_arguments
 from exporter.capture.sparse import dense
 from exporter.capture.tensors import RecordedTensor, Spec, ViewStep, same_sizes, same_step
-from exporter.capture.torch_internals import outside_modes, replace_tensor, same_storage, schema_of
+from exporter.capture.torch_internals import outside_modes, replace_tensor, reshape_in_place, same_storage, schema_of
 from exporter.errors import CaptureError
 
 aten = torch.ops.aten
@@ -164,12 +164,18 @@ class Memory(Frames):
         return None if not count else results[0] if count == 1 else tuple(results)
 
     def assign(self, target: torch.Tensor, value: torch.Tensor, *, resize: bool = False) -> None:
-        """Make `value` what `target`, all its views and all that it is a view of hold from now on."""
+        """Make `value` what `target`, all its views and all that it is a view of hold from now on.
+
+        Where it may `resize`, the target becomes one of other sizes, else the value is broadcast to it.
+        """
         tensor = self.tensor(target)
         self.check_inside(tensor)
         if value.dtype != tensor.dtype:
             value = self.call(aten.to.dtype, (value, tensor.dtype), {})
-        if not resize and not same_sizes(self.tensor(value), tensor):
+        if not same_sizes(self.tensor(value), tensor):
+            if resize and target is tensor:
+                self._resize(tensor, self.tensor(value))
+                return
             value = self.call(aten.expand.default, (value, list(tensor.shape)), {})
         chain: list[tuple[RecordedTensor, RecordedTensor]] = []
         child, new = tensor, self.tensor(value)
@@ -194,6 +200,12 @@ class Memory(Frames):
                 return False
             a, b = _looked_at(a.parent), _looked_at(b.parent)
         return True
+
+    def _resize(self, tensor: RecordedTensor, value: RecordedTensor) -> None:
+        """Let a tensor that torch is about to return hold a value of other sizes."""
+        grown = self.wrap(value.specs, value.device, self.node_of(value))
+        reshape_in_place(tensor, grown)
+        vars(tensor).update(vars(grown))
 
     def become(self, tensor: RecordedTensor, other: torch.Tensor) -> RecordedTensor:
         """Give `tensor`, as a Python object, the sizes and the memory of `other`."""
