@@ -145,7 +145,26 @@ def trained(x: torch.Tensor) -> list[torch.Tensor]:
     return [mean, variance, *saved]
 
 
+def turned(x: torch.Tensor) -> torch.Tensor:
+    """Writes to a tensor whose sizes have changed in place."""
+    x = x * 1
+    x.transpose_(0, 2).add_(1)
+    x[0] = 5
+    x.unsqueeze_(0)
+    x.mul_(2)
+    return x.squeeze_()
+
+
+def turned_with_gradient(x: torch.Tensor) -> torch.Tensor:
+    """The same below autograd."""
+    with torch.enable_grad():
+        x = x.requires_grad_()
+        return torch.autograd.grad(turned(x).square().sum(), x)[0]
+
+
 CASES = [
+    Case("turned", turned, _x),
+    Case("turned with a gradient", turned_with_gradient, _x),
     Case("lists", written(lists), _x),
     Case("outs", outs, _x, fixed=(1,)),
     Case("statistics", trained, _x, fixed=(1,)),

@@ -210,8 +210,10 @@ def change_shape(recorder: Recorder, func: Any, tensor: torch.Tensor, *args: Any
     """A view that takes the place of the tensor itself, which autograd knows and so must stay the same object."""
     given = recorder.tensor(tensor)
     view = recorder.tensor(recorder.call(IN_PLACE_VIEWS[func], (given, *args), kwargs))
+    viewed = recorder.wrap(given.specs, given.device, given.node)
+    vars(viewed).update(vars(given))
     reshape_in_place(given, view)
-    vars(given).update(vars(view))
+    vars(given).update(vars(view), parent=viewed if view.parent is given else view.parent)
     return given
 
 
