@@ -164,7 +164,7 @@ def turned_with_gradient(x: torch.Tensor) -> torch.Tensor:
 
 CASES = [
     Case("turned", turned, _x),
-    Case("turned with a gradient", turned_with_gradient, _x),
+    Case("turned with a gradient", turned_with_gradient, _x, dynamic=False),
     Case("lists", written(lists), _x),
     Case("outs", outs, _x, fixed=(1,)),
     Case("statistics", trained, _x, fixed=(1,)),
