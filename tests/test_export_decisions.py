@@ -145,6 +145,16 @@ def test_a_mask_chooses_as_many_as_there_must_be() -> None:
     _exported(_marked, torch.randn(2, 4, 3), torch.tensor([[1, 9, 9, 2], [9, 3, 3, 3]]), torch.randn(3, 3))
 
 
+def _merged(x: Tensor, lengths: Tensor) -> Tensor:
+    """As encoders of sound do: the rows of all sounds, without what pads them, four at a time."""
+    kept = x[torch.arange(x.shape[1]) < (lengths[:, None] + 3) // 4 * 4]
+    return kept.reshape(-1, 4 * x.shape[2]).relu()
+
+
+def test_a_mask_chooses_as_many_as_a_reshape_takes() -> None:
+    _exported(_merged, torch.randn(2, 8, 3), torch.tensor([3, 8]))
+
+
 def _chosen(x: Tensor) -> Tensor:
     """As ViLT does: what is chosen of a mask that no input decides, though it is no small constant."""
     mask = nn.functional.interpolate(torch.ones(2, 1, 40, 40), size=(4, 4))[:, 0].long()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import fx
 
 from exporter.capture.calls import Call, at_sample
@@ -15,6 +18,8 @@ from exporter.capture.tensors import RecordedTensor
 
 if TYPE_CHECKING:
     from exporter.capture.recorder import Recorder
+
+aten = torch.ops.aten
 
 Counts = dict[Any, tuple[int, ...]]  # what tells which value decides -> the count at each sample
 
@@ -50,11 +55,11 @@ def counts_for(recorder: Recorder, key: Any) -> tuple[int, ...]:
 
 
 class CountsEqual(BaseException):
-    """The model works only where a mask chooses as many elements as another size is; nothing may catch it.
+    """The model works only for some numbers of elements that a mask chooses; nothing may catch it.
 
     Attributes:
         key: what tells which mask, the same in every recording.
-        values: the size at each sample.
+        values: such numbers, one a sample.
     """
 
     def __init__(self, key: Any, values: tuple[int, ...]) -> None:
@@ -62,8 +67,8 @@ class CountsEqual(BaseException):
         self.key, self.values = key, values
 
 
-def ask_for_equal_counts(recorder: Recorder, call: Call) -> None:
-    """After a call failed, look for a size by values that stands where another one does.
+def ask_for_counts(recorder: Recorder, call: Call) -> None:
+    """After a call failed, look for a size by values that stands where another one, or a multiple, does.
 
     Raises:
         ValueNeeded: inputs that hold sizes tell them.
@@ -81,6 +86,7 @@ def ask_for_equal_counts(recorder: Recorder, call: Call) -> None:
         if size.data:
             recorder.need_values(size)
     guesses = {values: key for key, values in recorder.counts.items() if key not in recorder.equal_counts}
+    _ask_for_multiples(guesses, call)
     for a, b in combinations(call.tensors, 2):
         for pair in zip(reversed(_columns(a)), reversed(_columns(b)), strict=False):
             if pair[0] == pair[1] or 1 in (pair[0][0], pair[1][0]):
@@ -92,6 +98,21 @@ def ask_for_equal_counts(recorder: Recorder, call: Call) -> None:
         error = recorder.data_dependent("a call that takes only some sizes, which depend on values", size)
         if error.inputs:
             raise error
+
+
+def _ask_for_multiples(guesses: Mapping[tuple[int, ...], Any], call: Call) -> None:
+    """After `x[mask].reshape(-1, 4 * n)` failed, let the mask choose a multiple of 4."""
+    if call.func not in _RESHAPES or -1 not in call.args[1] or any(type(size) is not int for size in call.args[1]):
+        return
+    row = math.prod(size for size in call.args[1] if size != -1)
+    for column in _columns(call.tensors[0]):
+        rest = math.prod(call.tensors[0].specs[0].shape) // max(column[0], 1)
+        factor = row // math.gcd(row, rest)
+        if column in guesses and factor > 1:
+            raise CountsEqual(guesses[column], tuple(factor * count for count in column))
+
+
+_RESHAPES = {aten.view.default, aten.reshape.default, aten._unsafe_view.default}
 
 
 def _columns(tensor: RecordedTensor) -> list[tuple[int, ...]]:

@@ -17,7 +17,7 @@ from torch import fx
 
 from exporter.capture.answers import Answers
 from exporter.capture.calls import Call, at_sample
-from exporter.capture.counts import Counts, ask_for_equal_counts
+from exporter.capture.counts import Counts, ask_for_counts
 from exporter.capture.data_dependent import depends_on_values, known_choice, outcomes_by_values, with_places
 from exporter.capture.folding import folded
 from exporter.capture.graph import Decision, Fork, call_node
@@ -130,7 +130,7 @@ class Recorder(Answers, DispatchMode):
         try:
             outcomes = self._outcomes(call)
         except RuntimeError:
-            ask_for_equal_counts(self, call)
+            ask_for_counts(self, call)
             raise
         return self._results(call, outcomes)
 
