@@ -106,6 +106,19 @@ def test_all_parts_of_a_batch_together_are_the_batch(join: Callable[..., Tensor]
     assert program.report.decisions == []
 
 
+def _all_parts(x: Tensor, mask: Tensor) -> Tensor:
+    """As Idefics3 and Gemma 4 do: what belongs to each image, seen as rows, and put together again."""
+    parts = [part.reshape(-1, part.shape[-1]) for part in x[mask].split(mask.sum(1).tolist())]
+    return torch.cat(parts, 0)
+
+
+def test_all_that_was_split_by_values_together_is_the_whole() -> None:
+    inputs = torch.randn(2, 3, 5, 4), torch.tensor([[True, True, False], [True, False, False]])
+    shapes = ({0: "batch"}, {0: "batch"})
+    program = _exported(_all_parts, *inputs, dynamic_shapes=shapes)
+    assert not {"Slice", "Concat"} & {node.op_type for node in program.model.graph}
+
+
 def test_square_transposes_stay() -> None:
     _exported(lambda x: x.t() + torch.arange(4.0), torch.randn(4, 4))
     _exported(lambda x: x.transpose(1, 2) @ x, torch.randn(2, 3, 3))

@@ -68,13 +68,23 @@ def split_by_sizes(recorder: Recorder, func: Any, tensor: torch.Tensor, sizes: A
         start = start + size
     lengths = tuple(_values(part.shape[dim]) for part in parts)
     recorder.wholes[lengths] = _values(tensor.shape[dim])
+    base = recorder.node_of(recorder.tensor(tensor))
+    for place, part in enumerate(parts):
+        node = recorder.node_of(part)
+        if node is not base:
+            node.meta["part"] = base, dim % tensor.ndim, place, len(parts)
     return parts
 
 
 def put_together(recorder: Recorder, func: Any, tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
-    """`stack(list(x))` along a dynamic dim is `x` itself, and `cat(list(x))` is `x` with its first two dims as one."""
+    """`stack(list(x))` along a dynamic dim is `x` itself, and `cat(list(x))` is `x` with its first two dims as one.
+
+    `cat(x.split(sizes))` is `x` too, however many sizes there are.
+    """
     if any(type(tensor) is RecordedTensor and tensor.rows is not None for tensor in tensors):
         return _with_rows(recorder, tensors, dim, is_stack=func is aten.stack.default)
+    if func is aten.cat.default and (split := _split(recorder, tensors, dim)) is not None:
+        return split
     whole = _taken_apart(recorder, tensors) if dim == 0 else None
     if whole is None:
         result: torch.Tensor = recorder.call(func, (tensors, dim), {})
@@ -113,6 +123,37 @@ def _taken_apart(recorder: Recorder, tensors: list[torch.Tensor]) -> RecordedTen
         if node.target is not aten.select.int or node.args != (base, 0, place):
             return None
     return whole if len(tensors) == whole.shape[0].node.values[0] else None
+
+
+def _split(recorder: Recorder, tensors: list[torch.Tensor], dim: int) -> torch.Tensor | None:
+    """What was split into these, all in order, where each may have become rows of another length: `reshape(-1, 8)`."""
+    found = []
+    for place, tensor in enumerate(tensors):
+        node: Any = recorder.node_of(recorder.tensor(tensor))
+        shapes: list[Any] = []
+        while _is_of_rows(node):
+            shapes.append(node.args[1])
+            node = node.args[0]
+        base, along, *order = node.meta.get("part", (None, None))
+        if order != [place, len(tensors)] or along != dim % tensor.ndim or (shapes and along):
+            return None
+        found.append((base, shapes))
+    base, shapes = found[0]
+    if any(item != found[0] for item in found):
+        return None
+    (specs,) = base.meta["specs"]
+    joined: torch.Tensor = recorder.wrap(specs, tensors[0].device, base)
+    for shape in reversed(shapes):
+        joined = recorder.call(aten.reshape.default, (joined, shape), {})
+    return joined
+
+
+def _is_of_rows(node: Any) -> bool:
+    """Whether a node is a reshape to [-1, ...] of known sizes."""
+    if node.target not in (aten.view.default, aten.reshape.default, aten._unsafe_view.default):
+        return False
+    shape = node.args[1]
+    return bool(shape) and shape[0] == -1 and all(type(size) is int for size in shape)
 
 
 def split_by_tensor(recorder: Recorder, func: Any, tensor: torch.Tensor, places: torch.Tensor, dim: int = 0) -> Any:
