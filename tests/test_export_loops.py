@@ -93,8 +93,26 @@ def _loop_in_a_loop(x: torch.Tensor) -> Any:
     return torch.stack(rows, 1)
 
 
+def _over_rows(x: torch.Tensor) -> Any:
+    h, rows = torch.zeros_like(x[0]), []
+    for row in x:
+        h = torch.tanh(h + row)
+        rows.append(h * 2)
+    return torch.stack(rows), h
+
+
+def _over_parts(x: torch.Tensor) -> Any:
+    h, rows = torch.zeros_like(x[:, 0]), []
+    for part in x.unbind(1):
+        h = torch.tanh(h + part)
+        rows.append(h)
+    for part in torch.unbind(x, dim=1):
+        h = h * part
+    return torch.stack(rows, dim=1), h
+
+
 ROLLED: list[Model] = [
-    _appended, _written, _from_the_end, _in_steps, _in_structures, _under_one_name, _in_a_loop, _loop_in_a_loop,
+    _over_rows, _over_parts, _appended, _written, _from_the_end, _in_steps, _in_structures, _under_one_name, _in_a_loop, _loop_in_a_loop,
 ]  # fmt: skip
 
 

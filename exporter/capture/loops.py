@@ -60,6 +60,24 @@ def rolled_loop(recorder: Recorder, manner: Manner, frame: types.FrameType, boun
     return loop
 
 
+def rolled_rows(
+    recorder: Recorder, manner: Manner, frame: types.FrameType, tensor: RecordedTensor, dim: int | None = None
+) -> Iterator[torch.Tensor] | None:
+    """What a `for` statement in a frame goes through, where it may be one loop of the graph; else None.
+
+    `for row in tensor`, or with a dim `for row in tensor.unbind(dim)`.
+    """
+    axis = dim or 0
+    if not manner.rolls or not tensor.ndim or not isinstance(tensor.shape[axis], torch.SymInt):
+        return None
+    tree = tree_of(frame.f_code)
+    statement = None if tree is None else _statement_at(tree, frame.f_lineno)
+    if statement is None or _goes_through(frame, statement.iter, tensor) != (dim is not None):
+        return None
+    loop = rolled_loop(recorder, manner, frame, (tensor.shape[axis],))
+    return None if loop is None else (tensor.select(axis, place) for place in loop)
+
+
 def check_closed(recorder: Recorder) -> None:
     """Hold a recording to using nothing of a loop's rounds but what its variables are after it.
 
@@ -347,21 +365,37 @@ def _index(statement: ast.For) -> str:
 
 
 def _statement(tree: ast.AST, line: int) -> ast.For | None:
-    """The `for name in range(...)` at a line that goes through all its rounds."""
+    """The `for name in range(...)` or `for name in tensor` at a line that goes through all its rounds."""
+    found = _statement_at(tree, line)
+    if found is None or not isinstance(found.target, ast.Name):
+        return None
+    if not isinstance(found.iter, ast.Name) and _called(found.iter) not in ("range", "unbind"):
+        return None
+    stored = (node for node in ast.walk(found) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
+    return None if any(stored) or any(map(leaves_early, found.body)) else found
+
+
+def _called(call: ast.expr) -> str:
+    """The name of a function or method that an expression calls, or ""."""
+    function = call.func if isinstance(call, ast.Call) else None
+    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+
+
+def _goes_through(frame: types.FrameType, iterated: ast.expr, tensor: RecordedTensor) -> bool | None:
+    """Whether it is the parts of a tensor that a statement goes through; False for the tensor, None for neither."""
+    if isinstance(iterated, ast.Name) and frame.f_locals.get(iterated.id) is tensor:
+        return False
+    return True if _called(iterated) == "unbind" else None
+
+
+def _statement_at(tree: ast.AST, line: int) -> ast.For | None:
+    """The only `for` statement at a line."""
     found = [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.For) and node.iter.lineno <= line <= (node.iter.end_lineno or 0)
     ]
-    if len(found) != 1 or not isinstance(found[0].target, ast.Name):
-        return None
-    call = found[0].iter
-    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "range"):
-        return None
-    stored = (
-        node for node in ast.walk(found[0]) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-    )
-    return None if any(stored) or any(map(leaves_early, found[0].body)) else found[0]
+    return found[0] if len(found) == 1 else None
 
 
 def leaves_early(statement: ast.AST, *, in_loop: bool = False) -> bool:
@@ -383,10 +417,12 @@ def loaded_after(tree: ast.AST, loop: ast.For) -> list[ast.Name]:
     inner, end = set(ast.walk(loop)), loop.end_lineno or 0
     anew: dict[str, int] = {}  # the line that gives a variable another value, whatever happened before
     for statement in itertools.chain.from_iterable(map(ast.iter_child_nodes, around)):
-        if isinstance(statement, ast.Assign) and statement.lineno > end and not is_nested:
-            for target in statement.targets:
+        if isinstance(statement, (ast.Assign, ast.For)) and statement.lineno > end and not is_nested:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            line = (statement if isinstance(statement, ast.Assign) else statement.iter).end_lineno or 0
+            for target in targets:
                 if isinstance(target, ast.Name):
-                    anew[target.id] = min(statement.end_lineno or 0, anew.get(target.id, statement.end_lineno or 0))
+                    anew[target.id] = min(line, anew.get(target.id, line))
     return [
         node
         for node in ast.walk(tree)

@@ -137,6 +137,9 @@ class RecordedTensor(torch.Tensor):
         with outside_modes():
             return format(self.constant.item(), spec)
 
+    def __copy__(self) -> torch.Tensor:
+        return self.view_as(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> torch.Tensor:
         return self.clone()
 

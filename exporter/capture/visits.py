@@ -19,7 +19,7 @@ import torch
 from torch import fx
 
 from exporter.capture.inert import tree_of
-from exporter.capture.loops import Manner, State, leaves_early, loaded_after
+from exporter.capture.loops import Manner, State, leaves_early, loaded_after, rolled_rows
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor, Storage
 from exporter.capture.torch_internals import outside_modes, replace_tensor
@@ -49,21 +49,33 @@ class NoRound(BaseException):
 
 @contextlib.contextmanager
 def visits(recorder: Recorder, manner: Manner) -> Iterator[None]:
-    """Let a `for` statement go through the places where a mask is true, but those that have no round."""
-    original = RecordedTensor.__iter__
+    """Let a `for` statement go through the places where a mask is true, but those that have no round.
+
+    Where it goes through the rows of a tensor of a dynamic size, or through its parts by unbind(), it may be one
+    loop of the graph.
+    """
+    original, originals = RecordedTensor.__iter__, (torch.Tensor.unbind, torch.unbind)
+
+    def unbind(tensor: torch.Tensor, dim: int = 0) -> Any:
+        is_ours = isinstance(tensor, RecordedTensor)
+        rows = rolled_rows(recorder, manner, sys._getframe(1), tensor, dim) if is_ours else None  # type: ignore[arg-type]  # asked for
+        return originals[1](tensor, dim) if rows is None else rows
 
     def iterate(tensor: RecordedTensor) -> Iterator[Any]:
         frame = sys._getframe(1)
         mask = _mask(recorder, tensor)
         loop = None if mask is None else _statement(frame, tensor)
         if mask is None or loop is None:
-            return original(tensor)
+            rows = rolled_rows(recorder, manner, frame, tensor)
+            return original(tensor) if rows is None else rows
         return _rounds(recorder, manner, frame, loop, mask, tuple(tensor.shape[1:]))
 
     RecordedTensor.__iter__ = iterate  # type: ignore[method-assign, assignment]  # it is put back
+    torch.Tensor.unbind = torch.unbind = unbind  # type: ignore[method-assign, assignment]  # the same
     try:
         yield
     finally:
+        torch.Tensor.unbind, torch.unbind = originals  # type: ignore[method-assign]  # the same
         del RecordedTensor.__iter__  # it is inherited
 
 
