@@ -211,8 +211,13 @@ def _resized(
             return _gathered(op, x, axes, mode.exact)
         return _native(op, x, mode, axes, align_corners)
     if is_integer(kind):
-        result = _resized(op, op.cast(x, ir.DataType.FLOAT), mode, output_size, scales, align_corners)
-        return op.cast(op.Clip(op.Round(result), 0.0, 255.0), kind)
+        return _of_bytes(op, x, mode, axes, align_corners)
+    return _filtered(op, x, mode, axes, align_corners)
+
+
+def _filtered(op: Builder, x: Value, mode: Mode, axes: Sequence[Axis], align_corners: bool) -> Value:
+    """By Resize where it has the filter, else by a constant matrix an axis."""
+    kind, static = dtype(x), all(axis.is_static for axis in axes)
     wide = ir.DataType.DOUBLE if kind == ir.DataType.DOUBLE and static else ir.DataType.FLOAT
     x = x if kind in _NATIVE and not (mode.antialias and kind in _HALVES) else op.cast(x, wide)
     expressible = _is_expressible(op, mode, align_corners)
@@ -379,6 +384,34 @@ def _weighted(op: Builder, x: Value, mode: Mode, axes: Sequence[Axis], align_cor
             table = filter_weights(mode, axis, align_corners)
             x = weighted_sums(op, x, 2 + i, op.constant(table, x.dtype))
     return x
+
+
+def _of_bytes(op: Builder, x: Value, mode: Mode, axes: Sequence[Axis], align_corners: bool) -> Value:
+    """Filter uint8 as torch does: the last axis first, rounded after each, by weights in fixed point.
+
+    Where an axis is not static its weights are no fixed ones: what is near a half may be rounded the other way.
+    """
+    kind = dtype(x)
+    for i in reversed(range(len(axes))):
+        if axes[i].stays:
+            continue
+        if axes[i].is_static:
+            table, unit = _in_fixed_point(filter_weights(mode, axes[i], align_corners))
+            sums = weighted_sums(op, op.cast(x, ir.DataType.DOUBLE), 2 + i, op.constant(table, ir.DataType.DOUBLE))
+            result = op.Floor(op.Div(op.Add(sums, unit / 2), unit))
+        else:
+            alone = [Axis(size, size, None) if j != i else axes[i] for j, size in enumerate(dims(x)[2:])]
+            result = _filtered(op, op.cast(x, ir.DataType.FLOAT), mode, alone, align_corners)
+            result = op.Floor(op.Add(result, 0.5))
+        x = op.cast(op.Clip(result, 0.0, 255.0), kind)
+    return x
+
+
+def _in_fixed_point(weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights as multiples of a power of 2 in 16 bits, the smallest by which the largest fits, and 1 in that unit."""
+    bits = next((b for b in range(22) if math.floor(weights.max() * 2 ** (b + 1) + 0.5) >= 1 << 15), 22)
+    scaled = weights * 2.0**bits
+    return np.trunc(scaled + np.copysign(0.5, scaled)), 2.0**bits
 
 
 def filter_weights(mode: Mode, axis: Axis, align_corners: bool) -> np.ndarray:
