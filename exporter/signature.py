@@ -40,7 +40,7 @@ class Signature:
         input_names: a name for each leaf, as it will stand in the ONNX model.
         positional_names: the parameters that the positional arguments go to.
         dims: for each leaf, axis -> the dynamic dim, which is an open integer itself at the axis `NUMBER`.
-        sample_sizes: name of a dynamic dim -> its sizes while recording, the example's first.
+        sample_sizes: name of a dynamic dim -> its sizes while recording, first that by which code decides.
         fixed_dims: name of a dim that became static -> its size, and the line that fixed it, or "".
         fixed_values: the inputs that the model's code takes sizes from, so that the example's values are part of it.
         decided: what a recording that failed had decided by dynamic sizes.
@@ -251,10 +251,15 @@ class Signature:
         if sums:
             self.dims = with_sums(self.dims, self.leaves)
 
-    def choose_samples(self, attempt: int = 0, *, near: bool = False) -> None:
-        """Choose the sizes at which the model is recorded, as `dynamic_dims.sample_sizes` does."""
+    def choose_samples(self, attempt: int = 0, *, near: bool = False, elsewhere: bool = False) -> None:
+        """Choose the sizes at which the model is recorded, as `dynamic_dims.sample_sizes` does.
+
+        With `elsewhere`, its code decides as at another size than the example's.
+        """
         self._attempt = attempt
         self.sample_sizes = sample_sizes(self.dims, self.leaves, attempt, near=near)
+        if elsewhere:
+            self.sample_sizes = {name: (sizes[1], sizes[0], *sizes[2:]) for name, sizes in self.sample_sizes.items()}
 
     def sizes_to_run(self) -> list[dict[str, int]]:
         """Two choices of sizes near the example's, of the kind that the model took."""

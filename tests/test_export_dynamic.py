@@ -167,6 +167,26 @@ def test_recurrent_layers_with_dynamic_time() -> None:
     program.validate(sizes=[{"batch": 1, "time": 1}, {"batch": 3, "time": 9}]).check()
 
 
+class _Grid(nn.Module):
+    """Positions that are kept from call to call, as detectors keep them, and fit the last size alone."""
+
+    grid = torch.zeros(0, 0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.grid.shape != x.shape[-2:]:
+            rows, columns = (torch.arange(size, dtype=x.dtype) for size in x.shape[-2:])
+            self.grid = rows[:, None] * 3 + columns
+        return x + self.grid
+
+
+def test_what_a_call_before_has_left_in_the_model() -> None:
+    model = _Grid()
+    example = torch.randn(1, 5, 7)
+    model(example)
+    program = export(model, example, dynamic_shapes={"x": {1: "height", 2: "width"}})
+    program.validate(sizes=[{"height": 5, "width": 7}, {"height": 5, "width": 9}, {"height": 1, "width": 3}]).check()
+
+
 def test_formulas_that_differ_at_few_sizes_are_not_taken_for_one() -> None:
     sizes, width, height = EqualSizes(), symbol("width"), symbol("height")
     formulas = [(width + i) // 32 * height for i in range(32)]

@@ -66,6 +66,8 @@ CASES = [
     Case("nms_then_pick", lambda boxes, scores: boxes[ops.nms(boxes, scores, 0.1)] * 2, _detection, dynamic=False),
     Case("nms_none", lambda boxes, scores: ops.nms(boxes[scores > 2], scores[scores > 2], 0.3), _detection,
          dynamic=False),
+    Case("batched_nms_of_chosen", lambda boxes, scores: ops.batched_nms(
+        boxes[scores > 0.4], scores[scores > 0.4], (scores[scores > 0.4] * 3).long(), 0.3), _detection, fixed=(1,)),
     Case("batched_nms", lambda boxes, scores: ops.batched_nms(boxes, scores, (scores * 3).long(), 0.3), _detection,
          dynamic=False),
     Case("best_of_few", lambda boxes, scores: _best(scores[ops.nms(boxes, scores, 0.1)], 300), _detection,

@@ -190,10 +190,12 @@ def _sample_choices(signature: Signature) -> Iterator[None]:
         return
     for relate in (lambda: None, lambda: signature.relate(sums=False), lambda: signature.relate(sums=True)):
         relate()
-        for attempt in (0, 1, 2, 3):  # multiples come before sums: a size of 6 is not 2 + 4 because it may be
-            for near in (False, True):
-                signature.choose_samples(attempt, near=near)
-                yield
+        # What a call before has left in the model, such as a grid, may be of use at the example's size alone.
+        for elsewhere in (False, True):
+            for attempt in (0, 1, 2, 3):  # multiples come before sums: a size of 6 is not 2 + 4 because it may be
+                for near in (False, True):
+                    signature.choose_samples(attempt, near=near, elsewhere=elsewhere)
+                    yield
 
 
 def _fixed_before(signature: Signature) -> str:
