@@ -116,6 +116,25 @@ def test_a_cache_in_and_out(capture: str) -> None:
     program.validate().check()
 
 
+@pytest.mark.parametrize("capture", ["record", "compile", "export"])
+def test_a_cache_that_is_returned_as_it_was_given(capture: str) -> None:
+    from transformers import DynamicCache, EncoderDecoderCache
+
+    class Model(nn.Module):
+        def forward(self, x: torch.Tensor, past: EncoderDecoderCache) -> tuple[torch.Tensor, EncoderDecoderCache]:
+            past.self_attention_cache.update(x, x + 1, 0)
+            return x * past.cross_attention_cache.layers[0].keys.sum(), past
+
+    def inputs(value: float) -> tuple[torch.Tensor, EncoderDecoderCache]:
+        caches = DynamicCache(), DynamicCache()
+        for cache in caches:
+            cache.update(torch.full((1, 2, 3, 4), value), torch.ones(1, 2, 3, 4), 0)
+        return torch.full((1, 2, 1, 4), value), EncoderDecoderCache(*caches)
+
+    program = export(Model(), inputs(1.0), capture=capture)
+    program.validate(inputs=[inputs(2.0)]).check()
+
+
 def test_a_cache_of_a_fixed_length_that_counts_its_tokens() -> None:
     from transformers import LlamaConfig, StaticCache
 

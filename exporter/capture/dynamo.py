@@ -65,14 +65,16 @@ def compiled_function(
         return lambda *args, **kwargs: result
     places = {id(leaf): i for i, leaf in enumerate(signature.leaves) if isinstance(leaf, torch.Tensor)}
     results = {_mark(item): i for i, item in enumerate(capture.outputs)}
+    returned = [leaf for _, leaf in structures.flatten(result)]  # before a replay fills the structure with others
 
     def replay(*args: Any, **kwargs: Any) -> Any:
         leaves = [leaf for _, leaf in structures.flatten((args, kwargs))]
-        inputs = [leaves[places[id(item)]] if id(item) in places else item for item in capture.inputs]
-        outputs = module(*_with_sizes(module, inputs))
-        filled = (
-            outputs[results[_mark(leaf)]] if _mark(leaf) in results else leaf for _, leaf in structures.flatten(result)
-        )
+
+        def given(item: Any) -> Any:
+            return leaves[places[id(item)]] if id(item) in places else item
+
+        outputs = module(*_with_sizes(module, list(map(given, capture.inputs))))
+        filled = (outputs[results[_mark(leaf)]] if _mark(leaf) in results else given(leaf) for leaf in returned)
         return structures.rebuild(result, filled)
 
     return replay
