@@ -168,6 +168,39 @@ def test_a_mask_chooses_as_many_as_a_reshape_takes() -> None:
     _exported(_merged, torch.randn(2, 8, 3), torch.tensor([3, 8]))
 
 
+def _rows(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """As VideoMAE does: each example has as many rows as the mask leaves of it."""
+    rows = x[mask].reshape(x.shape[0], -1, 4)
+    return rows * rows.shape[1] + x[:, :1], x[mask].view(x.shape[0], 3, 4)
+
+
+def _pairs(x: Tensor) -> Tensor:
+    """As SimCLR does: all but the diagonal, row by row."""
+    return x[~torch.eye(x.shape[0], dtype=torch.bool)].view(x.shape[0], x.shape[0] - 1).softmax(-1)
+
+
+def _numbers(x: Tensor, table: Tensor) -> Tensor:
+    """As Gemma 4 does: which row of a table each vector is."""
+    return (x[:, :, None] == table).all(-1).nonzero()[:, 2].view(x.shape[:2])
+
+
+_MASK = torch.tensor([[1, 0, 1, 1, 0], [0, 1, 1, 1, 0]], dtype=torch.bool)
+RESHAPED: dict[str, tuple[Callable[..., Any], tuple[Tensor, ...], Any]] = {
+    "rows": (_rows, (torch.randn(2, 5, 4), _MASK), {"x": {0: "batch"}, "mask": {0: "batch"}}),
+    "pairs": (_pairs, (torch.randn(5, 5),), {"x": {0: "n", 1: "n"}}),
+    "numbers": (_numbers, (torch.eye(4)[torch.tensor([[0, 2], [3, 1]])], torch.eye(4)), {"x": {0: "batch"}}),
+}
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("name", RESHAPED)
+def test_a_mask_chooses_as_many_as_a_view_has(name: str, dynamic: bool) -> None:
+    function, inputs, shapes = RESHAPED[name]
+    program = export(function, inputs, dynamic_shapes=shapes if dynamic else None)
+    program.validate(inputs=[(inputs[0].flip(0), *inputs[1:])]).check()
+    assert program.report.decisions == []
+
+
 def _chosen(x: Tensor) -> Tensor:
     """As ViLT does: what is chosen of a mask that no input decides, though it is no small constant."""
     mask = nn.functional.interpolate(torch.ones(2, 1, 40, 40), size=(4, 4))[:, 0].long()

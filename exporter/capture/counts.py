@@ -46,12 +46,11 @@ def counts_for(recorder: Recorder, key: Any) -> tuple[int, ...]:
 
     One sample is small and one is large, so that `min(count, 300)` is no constant.
     """
-    known = recorder.equal_counts.get(key) or recorder.counts.get(key)
-    if known is None:
+    if key not in recorder.counts:
         turn, place = divmod(len(recorder.counts), len(_PRIMES))
         some, few, many = _PRIMES[place]
-        known = recorder.counts[key] = (some + 331 * turn, few, many + 331 * turn)
-    return known
+        recorder.counts[key] = some + 331 * turn, few, many + 331 * turn
+    return recorder.equal_counts.get(key) or recorder.counts[key]
 
 
 class CountsEqual(BaseException):
@@ -85,8 +84,8 @@ def ask_for_counts(recorder: Recorder, call: Call) -> None:
     for size in call.sizes:
         if size.data:
             recorder.need_values(size)
-    guesses = {values: key for key, values in recorder.counts.items() if key not in recorder.equal_counts}
-    _ask_for_multiples(guesses, call)
+    guesses = _guesses(recorder)
+    _ask_for_reshaped(call, guesses)
     for a, b in combinations(call.tensors, 2):
         for pair in zip(reversed(_columns(a)), reversed(_columns(b)), strict=False):
             if pair[0] == pair[1] or 1 in (pair[0][0], pair[1][0]):
@@ -100,19 +99,43 @@ def ask_for_counts(recorder: Recorder, call: Call) -> None:
             raise error
 
 
-def _ask_for_multiples(guesses: Mapping[tuple[int, ...], Any], call: Call) -> None:
-    """After `x[mask].reshape(-1, 4 * n)` failed, let the mask choose a multiple of 4."""
-    if call.func not in _RESHAPES or -1 not in call.args[1] or any(type(size) is not int for size in call.args[1]):
-        return
-    row = math.prod(size for size in call.args[1] if size != -1)
-    for column in _columns(call.tensors[0]):
-        rest = math.prod(call.tensors[0].specs[0].shape) // max(column[0], 1)
-        factor = row // math.gcd(row, rest)
-        if column in guesses and factor > 1:
-            raise CountsEqual(guesses[column], tuple(factor * count for count in column))
+def _guesses(recorder: Recorder) -> dict[tuple[int, ...], Any]:
+    """The counts that are no more than guesses, some of them known to be multiples, and what tells which they are."""
+    found = {}
+    for key, guess in recorder.counts.items():
+        count = recorder.equal_counts.get(key, guess)
+        if all(number % prime == 0 for number, prime in zip(count, guess, strict=True)):
+            found[count] = key
+    return found
 
 
 _RESHAPES = {aten.view.default, aten.reshape.default, aten._unsafe_view.default}
+
+
+def _ask_for_reshaped(call: Call, guesses: Mapping[tuple[int, ...], Any]) -> None:
+    """`x[mask].view(2, 3, 4)` works only where the mask chooses six rows, and `view(2, -1, 4)` where they are even.
+
+    Raises:
+        CountsEqual: the call puts elements in other sizes, and a guess decides how many they are.
+    """
+    if call.func not in _RESHAPES:
+        return
+    tensor, target = call.args[:2]
+    columns = _columns(tensor)
+    guess = next((column for column in columns if column in guesses), None)
+    if guess is None:
+        return
+    counts = []
+    for sample in range(SAMPLES):
+        sizes = at_sample(target, sample)
+        row = math.prod(column[sample] for column in columns) // guess[sample]
+        known = math.prod(size for size in sizes if size != -1)
+        if not row or not known or (-1 not in sizes and known % row):
+            return
+        multiple = math.lcm(guess[sample], known // math.gcd(known, row))
+        counts.append(multiple if -1 in sizes else known // row)
+    if tuple(counts) != guess:
+        raise CountsEqual(guesses[guess], tuple(counts))
 
 
 def _columns(tensor: RecordedTensor) -> list[tuple[int, ...]]:
