@@ -1,14 +1,17 @@
-"""Shapes that are stretched over one another."""
+"""Inputs that go together: shapes that are stretched over one another, and one element type."""
 
 from __future__ import annotations
+
+import onnx_ir as ir
 
 from shape_inference.dims import Dim, Size, same, stretched
 from shape_inference.registry import Call
 from shape_inference.types import TensorType
 
-__all__ = ["broadcast", "broadcast_dims", "broadcast_types", "merged", "unified"]
+__all__ = ["broadcast", "broadcast_dims", "broadcast_types", "merged", "one_type", "unified"]
 
 Shape = tuple[Size, ...]
+_UNDEFINED = ir.DataType.UNDEFINED
 
 
 def broadcast(call: Call, a: Shape | None, b: Shape | None) -> Shape | None:
@@ -60,6 +63,19 @@ def broadcast_types(call: Call, tensors: list[TensorType]) -> Shape | None:
     for tensor in tensors[1:]:
         shape = broadcast(call, shape, tensor.shape)
     return shape
+
+
+def one_type(call: Call, tensors: list[TensorType]) -> ir.DataType:
+    """The element type of all; an unknown one takes that of the others."""
+    dtype = _UNDEFINED
+    for tensor in tensors:
+        if tensor.dtype is dtype or tensor.dtype is _UNDEFINED:
+            continue
+        if dtype is not _UNDEFINED:
+            names = ", ".join(tensor.dtype.name for tensor in tensors)
+            call.fail("inputs must have one element type", names)
+        dtype = tensor.dtype
+    return dtype
 
 
 def unified(call: Call, x: Size, y: Size, what: str = "sizes") -> Size:

@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from exporter.optimization.values import FLOATS, Array
+from exporter.optimization.values import FLOATS, INTEGERS, Array
 
 __all__ = ["COMPUTES", "EVALUATORS", "GROWS", "MOVES", "Evaluator", "evaluate"]
 
@@ -101,7 +101,7 @@ def _cast(attributes: Attributes, x: Array) -> Array:
     target = ir.DataType(attributes["to"])
     if target not in _CASTS:
         raise NotImplementedError(f"Cast to {target} rounds and saturates by rules of its own")
-    if target in _INTEGERS and x.dtype.kind not in "biu" and not _fits(x, target):
+    if target in INTEGERS and x.dtype.kind not in "biu" and not _fits(x, target):
         raise NotImplementedError("a number that the integer type lacks becomes an arbitrary one")
     return x.astype(target.numpy())
 
@@ -113,19 +113,7 @@ def _fits(x: Array, target: ir.DataType) -> bool:
     return bool(((wide >= limits.min) & (wide <= limits.max)).all())
 
 
-_INTEGERS = frozenset(
-    {
-        ir.DataType.INT8,
-        ir.DataType.INT16,
-        ir.DataType.INT32,
-        ir.DataType.INT64,
-        ir.DataType.UINT8,
-        ir.DataType.UINT16,
-        ir.DataType.UINT32,
-        ir.DataType.UINT64,
-    }
-)
-_CASTS = _INTEGERS | FLOATS | {ir.DataType.BOOL}
+_CASTS = INTEGERS | FLOATS | {ir.DataType.BOOL}
 
 
 # Shapes and layouts

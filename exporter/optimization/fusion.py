@@ -29,6 +29,7 @@ import onnx_ir as ir
 from exporter.optimization.rewriting import Rewriter, Rules
 from exporter.optimization.values import (
     FLOATS,
+    INTEGERS,
     Array,
     attribute,
     axes,
@@ -253,8 +254,8 @@ def _casts(rewriter: Rewriter, node: ir.Node) -> ir.Value | None:
         return None
     if data.dtype == target:
         return data  # 6
-    wraps = data.dtype in _INTEGERS and target in _INTEGERS and not _keeps_all(data.dtype, target)
-    if target is ir.DataType.STRING or (wraps and middle not in _INTEGERS):
+    wraps = data.dtype in INTEGERS and target in INTEGERS and not _keeps_all(data.dtype, target)
+    if target is ir.DataType.STRING or (wraps and middle not in INTEGERS):
         return None  # 1.0 is not written as 1, and a float out of range does not wrap
     if not rewriter.is_private(node.inputs[0]):
         return None
@@ -274,29 +275,15 @@ def _keeps_all(source: ir.DataType, to: ir.DataType) -> bool:
     if source == to:
         return True
     if source is ir.DataType.BOOL:
-        return to in _MANTISSA_BITS or to in _INTEGERS
+        return to in _MANTISSA_BITS or to in INTEGERS
     if source in _MANTISSA_BITS and to in _MANTISSA_BITS:
         return to is ir.DataType.DOUBLE or (to is ir.DataType.FLOAT and to.bitwidth > source.bitwidth)
-    if source in _INTEGERS and to in _INTEGERS:
+    if source in INTEGERS and to in INTEGERS:
         signed, to_signed = source.is_signed(), to.is_signed()
         return to.bitwidth > source.bitwidth and (to_signed or not signed)
-    if source in _INTEGERS and to in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
+    if source in INTEGERS and to in (ir.DataType.FLOAT, ir.DataType.DOUBLE):
         return source.bitwidth <= _MANTISSA_BITS[to]
     return False
-
-
-_INTEGERS = frozenset(
-    {
-        ir.DataType.INT8,
-        ir.DataType.INT16,
-        ir.DataType.INT32,
-        ir.DataType.INT64,
-        ir.DataType.UINT8,
-        ir.DataType.UINT16,
-        ir.DataType.UINT32,
-        ir.DataType.UINT64,
-    }
-)
 
 
 def _idempotent(_: Rewriter, node: ir.Node) -> ir.Value | None:

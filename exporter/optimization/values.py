@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 __all__ = [
     "FLOATS",
+    "INTEGERS",
     "SMALL_BYTES",
     "Array",
     "Dims",
@@ -39,6 +40,18 @@ Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 Dims: TypeAlias = "tuple[int | ir.SymbolicDim, ...]"
 
 FLOATS = frozenset({ir.DataType.FLOAT16, ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.BFLOAT16})
+INTEGERS = frozenset(
+    {
+        ir.DataType.INT8,
+        ir.DataType.INT16,
+        ir.DataType.INT32,
+        ir.DataType.INT64,
+        ir.DataType.UINT8,
+        ir.DataType.UINT16,
+        ir.DataType.UINT32,
+        ir.DataType.UINT64,
+    }
+)
 
 SMALL_BYTES = 1024
 """A constant above this size is a weight: its bytes are not read while exporting."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from shape_inference.broadcasting import unified
+from shape_inference.broadcasting import one_type, unified
 from shape_inference.contents import array_of, content_of, count
 from shape_inference.dims import Dim, Size, at_least, ceil_div, divisible, larger, smaller
 from shape_inference.registry import Call, infers
@@ -23,7 +23,7 @@ _UNDEFINED = ir.DataType.UNDEFINED
 def concat(call: Call) -> Types:
     """Put tensors side by side: [*L, a_i, *R] each, axis=len(L) -> [*L, sum a_i, *R]."""
     tensors = call.tensors()
-    dtype = _one_type(call, tensors)
+    dtype = one_type(call, tensors)
     shapes = [tensor.shape for tensor in tensors if tensor.shape is not None]
     if not shapes:
         return (TensorType(dtype, None),)
@@ -61,18 +61,6 @@ def _joined(call: Call, tensors: list[TensorType], axis: int, dims: Shape) -> Co
         return tuple(items)
     arrays = [array for array in map(array_of, tensors) if array is not None]
     return content_of(np.concatenate(arrays, axis)) if len(arrays) == len(tensors) else None
-
-
-def _one_type(call: Call, tensors: list[TensorType]) -> ir.DataType:
-    dtype = _UNDEFINED
-    for tensor in tensors:
-        if tensor.dtype is dtype or tensor.dtype is _UNDEFINED:
-            continue
-        if dtype is not _UNDEFINED:
-            names = ", ".join(tensor.dtype.name for tensor in tensors)
-            call.fail("inputs must have one element type", names)
-        dtype = tensor.dtype
-    return dtype
 
 
 @infers("Split")

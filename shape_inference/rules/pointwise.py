@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from shape_inference.broadcasting import broadcast, broadcast_types
+from shape_inference.broadcasting import broadcast, broadcast_types, one_type
 from shape_inference.contents import FLOATS, compare, elementwise, truncated_div
 from shape_inference.dims import Dim, at_least, divisible, larger, same, smaller
 from shape_inference.registry import Call, infers
@@ -211,7 +211,7 @@ def binary(call: Call) -> Types:
     a, b = call.tensor(0), call.tensor(1)
     dtype = a.dtype
     if dtype is not b.dtype:
-        dtype = _one_type(call, [a, b])
+        dtype = one_type(call, [a, b])
     x, y = a.shape, b.shape
     shape = x if x == y else broadcast(call, x, y)
     if a.content is None and shape == x and dtype is a.dtype:
@@ -225,25 +225,12 @@ def binary(call: Call) -> Types:
     return (TensorType(dtype, shape, _stored(content, dtype)),)
 
 
-def _one_type(call: Call, tensors: list[TensorType]) -> ir.DataType:
-    """The element type of all; an unknown one takes that of the others."""
-    dtype = _UNDEFINED
-    for tensor in tensors:
-        if tensor.dtype is dtype or tensor.dtype is _UNDEFINED:
-            continue
-        if dtype is not _UNDEFINED:
-            names = ", ".join(tensor.dtype.name for tensor in tensors)
-            call.fail("inputs must have one element type", names)
-        dtype = tensor.dtype
-    return dtype
-
-
 @infers("Mod")
 def mod(call: Call) -> Types:
     """Lay two tensors over one another: [*A], [*B] -> broadcast; fmod=1 takes the dividend's sign."""
     if call.attribute("fmod", 0):
         a, b = call.tensor(0), call.tensor(1)
-        return (TensorType(_one_type(call, [a, b]), broadcast(call, a.shape, b.shape)),)
+        return (TensorType(one_type(call, [a, b]), broadcast(call, a.shape, b.shape)),)
     return binary(call)
 
 
@@ -253,7 +240,7 @@ def pow(call: Call) -> Types:  # named as the op
     a, b = call.tensor(0), call.tensor(1)
     shape = broadcast(call, a.shape, b.shape)
     if call.version < 12:
-        _one_type(call, [a, b])
+        one_type(call, [a, b])
     return (TensorType(a.dtype, shape, _stored(elementwise(_pow, shape, [a, b]), a.dtype)),)
 
 
@@ -263,7 +250,7 @@ def prelu(call: Call) -> Types:
     a, b = call.tensor(0), call.tensor(1)
     if a.shape is not None and b.shape is not None and len(b.shape) > len(a.shape):
         call.fail("slope must have at most the rank of X", f"{len(b.shape)} > {len(a.shape)}")
-    return (TensorType(_one_type(call, [a, b]), a.shape),)
+    return (TensorType(one_type(call, [a, b]), a.shape),)
 
 
 _RELATIONS = {
@@ -279,7 +266,7 @@ _RELATIONS = {
 def comparison(call: Call) -> Types:
     """Compare two tensors of one type: [*A], [*B] -> broadcast, bool."""
     a, b = call.tensor(0), call.tensor(1)
-    _one_type(call, [a, b])
+    one_type(call, [a, b])
     shape = broadcast(call, a.shape, b.shape)
     if a.content is None or b.content is None:
         return (TensorType(_BOOL, shape),)
@@ -340,7 +327,7 @@ _VARIADIC: dict[str, Callable[..., Any]] = {
 def variadic(call: Call) -> Types:
     """Lay any number of tensors of one type over one another: [*A], [*B], … -> broadcast."""
     tensors = call.tensors()
-    dtype = _one_type(call, tensors)
+    dtype = one_type(call, tensors)
     shape = broadcast_types(call, tensors)
     content = elementwise(_VARIADIC[call.op_type], shape, tensors)
     return (TensorType(dtype, shape, _stored(content, dtype)),)
@@ -374,7 +361,7 @@ def where(call: Call) -> Types:
     condition, a, b = call.tensor(0), call.tensor(1), call.tensor(2)
     if condition.dtype not in (_BOOL, _UNDEFINED):
         call.fail("condition must be BOOL", condition.dtype.name)
-    dtype = _one_type(call, [a, b])
+    dtype = one_type(call, [a, b])
     shape = broadcast_types(call, [condition, a, b])
     content = elementwise(_picked, shape, [condition, a, b])
     if content is None and a.content is not None and b.content is not None:
