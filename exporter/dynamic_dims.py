@@ -65,19 +65,24 @@ def _others(size: int, step: int, dim: DynamicDim, offsets: tuple[int, int], use
     return others
 
 
-def describe_dim(dim: Any, automatic_name: str, size: int) -> DynamicDim | None:
-    """What a user wrote for one axis; None for a static one.
+def describe_dim(dim: Any, name: str, size: int) -> DynamicDim | None:
+    """What a user wrote for one axis, which is called `name` where that gives no other; None for a static one.
 
     Raises:
         InputError: it is none of the spellings of a dim, or the example lies outside of it.
     """
+    if type(dim) is int and dim != size:
+        raise InputError(
+            f"dynamic_shapes: {name}, given as {dim}, must have that size, the example has {size}",
+            hint='name what is open: {"x": {0: "batch"}}',
+        )
     if dim is None or type(dim) is int or dim is torch.export.Dim.STATIC:
         return None
     least = min(size, 1)
     if isinstance(dim, str):
         return DynamicDim(dim, least)
     if dim in (torch.export.Dim.AUTO, torch.export.Dim.DYNAMIC):
-        return DynamicDim(automatic_name, least, automatic=True)
+        return DynamicDim(name, least, automatic=True)
     if isinstance(dim, torch.export.Dim):
         maximum = dim.max if dim.max < 2**31 else None  # torch's int_oo is larger than any size
         if size < dim.min or (maximum is not None and size > maximum):

@@ -53,6 +53,10 @@ def test_dynamic_shapes_that_do_not_fit() -> None:
     assert "input has 2 axes, got axis 5" in text(
         lambda: export(LINEAR, (X,), dynamic_shapes={"input": {5: "n"}}), InputError
     )
+    assert text(lambda: export(LINEAR, (X,), dynamic_shapes={"input": [0, 1]}), InputError) == (
+        "dynamic_shapes: input_dim_0, given as 0, must have that size, the example has 2\n"
+        '  hint: name what is open: {"x": {0: "batch"}}'
+    )
     assert "dim 'n': must have one size in all inputs, got 2 and 4" in text(
         lambda: export(LINEAR, (X,), dynamic_shapes={"input": {0: "n", 1: "n"}}), InputError
     )

@@ -16,7 +16,6 @@ from shape_inference.types import MAX_CONTENT, Content, TensorType, Type
 
 Types = tuple[Type | None, ...]
 Shape = tuple[Size, ...]
-_UNDEFINED = ir.DataType.UNDEFINED
 
 
 @infers("Concat")
