@@ -50,6 +50,38 @@ def nested(x):
 
 
 @torch.jit.script
+def local_lists(x):
+    y = x[0]
+    for i in range(x.size(0)):
+        parts = [y]
+        parts.extend([y + 1, y * 2])
+        parts += [x[i]]
+        y = torch.stack(parts).sum(0) * 0.3
+    return y
+
+
+@torch.jit.script
+def added_to(x):
+    rows: list[torch.Tensor] = []
+    for i in range(x.size(0)):
+        rows += [x[i] * 2]
+    return torch.stack(rows)
+
+
+@torch.jit.script
+def changed_containers(x):
+    places = [3, 1, 2]
+    places.sort()
+    places.remove(2)
+    places.insert(0, 7)
+    del places[1]
+    tensors = {"a": x, "b": x + 1}
+    tensors["c"] = tensors.pop("a") * 2
+    del tensors["b"]
+    return tensors["c"] * places[0] + tensors.setdefault("d", x) + len(tensors)
+
+
+@torch.jit.script
 def until(x, limit: int = 6):
     rounds = 0
     done = False
@@ -273,6 +305,9 @@ CASES = [
     Case("while", until, _X),
     Case("early_leave", leave_early, _x(5, 4)),
     Case("appended_backwards", backwards, _X),
+    Case("lists_of_a_round", local_lists, _X),
+    Case("added_to_a_list", added_to, _X),
+    Case("changed_containers", changed_containers, _X),
     Case("writes_in_loops", write_rows, _X),
     Case("containers", containers, _X, fixed=(0,)),
     Case("numbers", numbers, _X, fixed=(1,)),

@@ -116,36 +116,15 @@ def _run_on_zeros(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
 _FACTORIES = frozenset(
     overload
     for name in [
-        "zeros",
-        "ones",
-        "empty",
-        "full",
-        "rand",
-        "randn",
-        "randint",
-        "randperm",
-        "arange",
-        "linspace",
-        "logspace",
-        "eye",
-        "scalar_tensor",
-        "empty_strided",
-        "tril_indices",
-        "triu_indices",
-        "hann_window",
-        "hamming_window",
-        "blackman_window",
-        "bartlett_window",
-        "kaiser_window",
-        "fft_fftfreq",
-        "fft_rfftfreq",
+        "zeros", "ones", "empty", "full", "rand", "randn", "randint", "randperm", "arange", "linspace", "logspace",
+        "eye", "scalar_tensor", "empty_strided", "tril_indices", "triu_indices", "hann_window", "hamming_window",
+        "blackman_window", "bartlett_window", "kaiser_window", "fft_fftfreq", "fft_rfftfreq",
     ]
     for overload in (getattr(getattr(aten, name), overload_name) for overload_name in getattr(aten, name).overloads())
     if any(argument.name == "device" for argument in overload._schema.arguments)
-)
+)  # fmt: skip
 
-# Overloads whose number of results, or their sizes, depend on values: the sizes of the sample are
-# the caller's affair, see `Recorder.unbacked`.
+# Shape functions of ours, in place of torch's.
 SPECIAL: dict[Any, Callable[..., Any]] = {}
 
 

@@ -98,33 +98,11 @@ def _argument_types(overload: Any) -> tuple[str, ...]:
 
 
 # Steps that keep the order of the elements: their inverse is a reshape.
-_ORDERED = frozenset(
-    [
-        "view",
-        "reshape",
-        "_unsafe_view",
-        "flatten",
-        "unflatten",
-        "view_as",
-        "reshape_as",
-        "unsqueeze",
-        "squeeze",
-        "ravel",
-        "contiguous",
-        "to",
-        "alias",
-        "detach",
-        "expand",
-        "expand_as",
-        "atleast_1d",
-        "atleast_2d",
-        "atleast_3d",
-        "_reshape_alias",
-        "type_as",
-        "resolve_conj",
-        "resolve_neg",
-    ]
-)
+_ORDERED = {
+    "view", "reshape", "_unsafe_view", "flatten", "unflatten", "view_as", "reshape_as", "unsqueeze", "squeeze", "ravel",
+    "contiguous", "to", "alias", "detach", "expand", "expand_as", "atleast_1d", "atleast_2d", "atleast_3d",
+    "_reshape_alias", "type_as", "resolve_conj", "resolve_neg",
+}  # fmt: skip
 _SWAPS = {"transpose", "swapaxes", "swapdims", "t", "T", "mT", "numpy_T", "matrix_H", "mH", "adjoint"}
 _PERMUTATIONS = {"permute", "movedim", "moveaxis"}
 _REPLACED = {

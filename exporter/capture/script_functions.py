@@ -104,6 +104,10 @@ def _extend(items: list[Any], more: Sequence[Any]) -> None:
     items.extend(more)
 
 
+def _delete(items: Any, key: Any) -> None:
+    del items[key]
+
+
 def _min(*items: Any) -> Any:
     return min(*items)
 
@@ -138,6 +142,10 @@ ALWAYS: dict[str, Function] = {
     "aten::extend": _extend,
     "aten::insert": lambda items, place, item: items.insert(place, item),
     "aten::pop": lambda items, *place: items.pop(*place),
+    "aten::remove": lambda items, item: items.remove(item),
+    "aten::Delete": _delete,
+    "aten::popitem": lambda items: items.popitem(),
+    "aten::setdefault": lambda items, key, default: items.setdefault(key, default),
     "aten::list": list,
     "aten::keys": lambda items: list(items.keys()),
     "aten::values": lambda items: list(items.values()),
@@ -223,6 +231,7 @@ ON_NUMBERS: dict[str, Function] = {
     "aten::index": lambda items, item: items.index(item),
     "aten::count": lambda items, item: items.count(item),
     "aten::reverse": lambda items: items.reverse(),
+    "aten::sort": lambda items, reverse=False: items.sort(reverse=reverse),
     "aten::sorted": sorted,
     "aten::clear": lambda items: items.clear(),
     "aten::copy": lambda items: items.copy(),

@@ -6,7 +6,7 @@ and Scan, and the sizes that a trace read off its example stay open.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
@@ -119,8 +119,9 @@ class Script:
         special = _SPECIAL.get(kind)
         if special is not None:
             return special(self, node, given, values)
-        if self._frames and kind in _MUTATIONS:
-            return self._mutate(kind, given)
+        if kind in _MUTATIONS and self._frames and id(given[0]) in self._frames[-1].outer:
+            self._append(kind, *given)
+            return [given[0]] * node.outputsSize()
         function = ALWAYS.get(kind)
         if function is None and not any(isinstance(item, torch.Tensor) for item in given):
             function = ON_NUMBERS.get(kind)
@@ -200,18 +201,16 @@ class Script:
     def _raise(self, node: Any, given: list[Any], values: Environment) -> Sequence[Any]:
         raise RuntimeError(str(given[0]) if given else "the scripted code raises an exception")
 
-    def _mutate(self, kind: str, given: list[Any]) -> Sequence[Any]:
-        """A list or dict is changed in a branch or a loop: its own, or, by a loop, one element more a round."""
+    def _append(self, kind: str, items: list[Any], *given: Any) -> None:
+        """A list or dict from outside is changed in a branch or a loop: by a loop, one element more a round."""
         frame = self._frames[-1]
-        if id(given[0]) not in frame.outer:
-            return [ALWAYS[kind](*given)] if kind != "aten::extend" else []
-        if kind != "aten::append" or not frame.may_append or not isinstance(given[1], torch.Tensor):
+        added: Sequence[Any] = given if kind == "aten::append" else given[0] if kind in _EXTENSIONS else ()
+        if not frame.may_append or len(added) != 1 or not isinstance(added[0], torch.Tensor):
             raise CaptureError(
                 f"{kind}: a branch or loop that depends on values changes a list from outside of it",
                 hint="return tensors from the branch, or append one tensor a round to the list",
             )
-        frame.appended.setdefault(id(given[0]), (given[0], []))[1].append(given[1])
-        return [given[0]]
+        frame.appended.setdefault(id(items), (items, []))[1].append(added[0])
 
     # Control flow.
 
@@ -277,15 +276,17 @@ class Script:
     ) -> list[Any]:
         """`for i in range(size)`, as a scan over the places; what it appends to lists comes beside what it carries."""
         written = _written([block], values)
-        tensors, template = _packed([[values[name] for name in written], *carried])
-        frame = _Frame(_mutable(values), may_append=True)
+        grown = {i: carried[i] for i in _grown(block)}
+        tensors, template = _packed([[values[name] for name in written], *_without(carried, grown)])
+        frame = _Frame(_mutable(values) | set(map(id, grown.values())), may_append=True)
 
         def run(*given: torch.Tensor) -> list[torch.Tensor]:
             *state, place = given
-            held, *before = template.filled([tensor.clone() for tensor in state])
-            inner = {**values, **dict(zip(written, held, strict=True))}
+            held, *others = template.filled([tensor.clone() for tensor in state])
+            inner, rest = {**values, **dict(zip(written, held, strict=True))}, iter(others)
+            before = [grown[i] if i in grown else next(rest) for i in range(len(carried))]
             _, *after = self._inside(frame, block, inner, [place.item(), *before])
-            left, template_after = _packed([held, *after])
+            left, template_after = _packed([held, *_without(after, grown)])
             _check_kinds(template, template_after)
             rows = [row for _, row in frame.appended.values()]
             if any(len(row) != 1 for row in rows):
@@ -295,7 +296,8 @@ class Script:
         results = higher_order("scan")(run, tensors, [torch.arange(start, count)], ())
         for (items, _), column in zip(frame.appended.values(), results[len(tensors) :], strict=True):
             items.extend(column.unbind(0))
-        return _written_back(written, values, template.filled(results[: len(tensors)]))
+        final = iter(_written_back(written, values, template.filled(results[: len(tensors)])))
+        return [grown[i] if i in grown else next(final) for i in range(len(carried))]
 
     def _repeat(
         self, block: Any, start: int, count: Any, going: Any, carried: Sequence[Any], values: Environment
@@ -349,6 +351,23 @@ def _written(blocks: Sequence[Any], values: Environment) -> list[str]:
     return list(found)
 
 
+def _grown(block: Any) -> list[int]:
+    """Which of the values that a loop carries are lists that `items += [...]` adds to, and nothing else."""
+    _, *given = (value.debugName() for value in block.inputs())
+    _, *left = block.outputs()
+    found = []
+    for i, value in enumerate(left):
+        while value.node().kind() == "aten::add_" and value.type().kind() == "ListType":
+            value = next(iter(value.node().inputs()))
+        if value.debugName() == given[i] and value.debugName() != left[i].debugName():
+            found.append(i)
+    return found
+
+
+def _without(values: Sequence[Any], places: Collection[int]) -> list[Any]:
+    return [value for i, value in enumerate(values) if i not in places]
+
+
 def _written_back(written: Sequence[str], values: Environment, results: Sequence[Any]) -> list[Any]:
     """Write to the tensors from outside what is left of them, the first result, and return the others."""
     for name, tensor in zip(written, results[0], strict=True):
@@ -387,7 +406,11 @@ def _overload_of(kind: str, schema: str) -> tuple[Any, Sequence[Any]]:
     return getattr(packet, overload_name), parsed.arguments
 
 
-_MUTATIONS = {"aten::append", "aten::extend", "aten::_set_item", "aten::insert", "aten::pop", "aten::update"}
+_EXTENSIONS = {"aten::extend", "aten::add_"}  # by another list: `items += [x]` is called add_
+_MUTATIONS = {
+    *_EXTENSIONS, "aten::append", "aten::insert", "aten::pop", "aten::remove", "aten::clear", "aten::reverse",
+    "aten::sort", "aten::Delete", "aten::_set_item", "aten::setdefault", "aten::popitem", "aten::update",
+}  # fmt: skip
 _SPECIAL: dict[str, Callable[[Script, Any, list[Any], Environment], Sequence[Any]]] = {
     "prim::Constant": Script._constant,
     "prim::GetAttr": Script._attribute,
