@@ -54,6 +54,22 @@ def _places(x: torch.Tensor) -> torch.Tensor:
     return places
 
 
+def _by_experts(x: torch.Tensor) -> torch.Tensor:
+    """Each row by the two experts that it chooses, an expert after the other: as many as `bincount` says."""
+    weights, chosen = torch.topk(x[:, :7].softmax(-1), 2, sorted=False)
+    order = chosen.view(-1).argsort()
+    ends = chosen.view(-1).bincount().cpu().numpy().cumsum(0)
+    result = torch.zeros_like(x)
+    for expert, end in enumerate(ends):
+        start = 0 if expert == 0 else ends[expert - 1]
+        if start == end:
+            continue
+        rows = order[start:end] // 2
+        found = (x[rows] * (expert + 1)).mul_(weights.view(-1, 1)[order[start:end]])
+        result.scatter_reduce_(0, rows.view(-1, 1).repeat(1, x.shape[-1]), found, reduce="sum")
+    return result
+
+
 def _overlapping(x: torch.Tensor) -> torch.Tensor:
     """[batch, seq, heads, d] -> chunks of 2 rows, each with one of the next: what Longformer's windows are."""
     rows = x.transpose(1, 2).reshape(-1, x.shape[1], x.shape[3])
@@ -160,6 +176,7 @@ TRUTHS = [
 ]  # fmt: skip
 
 WRITES = [
+    Case("experts", _by_experts, _x(5, 8), fixed=(1,)),
     Case("parts", _uneven, _x(3, 5)),
     Case("parts_of_a_complex_tensor", _complex_parts, lambda: [torch.randn(3, 4, dtype=torch.complex64)]),
     Case("diagonal", _written(lambda y: y.fill_diagonal_(9.0)), _X),

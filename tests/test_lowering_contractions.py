@@ -53,6 +53,7 @@ EINSUM = [
     _einsum("bi,bi->b", (2, 3), (2, 3), ops="Einsum"),
     _einsum("bi,bi->bi", (2, 3), (2, 3), ops="Mul"),
     _einsum("i,j->ij", (2,), (3,), ops="Unsqueeze Mul"),
+    Case("einsum of two dtypes", lambda x, y: torch.einsum("...n,d->...nd", x, y.double()), _r((2, 3), (4,))),
     _einsum("bi,i->bi", (2, 3), (3,), ops="Mul"),
     _einsum("bij,b->bij", (2, 3, 4), (2,), ops="Unsqueeze Mul"),
     _einsum("i,i->", (3,), (3,), ops="MatMul"),

@@ -27,7 +27,8 @@ _INT64 = ir.DataType.INT64
 def einsum(op: Builder, equation: str, tensors: Sequence[Value], path: Sequence[int] | None) -> Value:
     """Sum the products over the letters that the result lacks: `bij,bjk->bik`.
 
-    `...` become letters, because Einsum wants as many axes under each of them and torch does not.
+    `...` become letters, because Einsum wants as many axes under each of them and torch does not. Where nothing
+    is summed over, torch multiplies, and so promotes.
     """
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
@@ -41,7 +42,7 @@ def einsum(op: Builder, equation: str, tensors: Sequence[Value], path: Sequence[
         once = sorted(letter for letter in set(left) - set(",.") if left.count(letter) == 1)
         right = "..." + "".join(once)
     spelled = [term.replace("...", hidden[depth - count :]) for term, count in zip(terms, extra, strict=True)]
-    return contracted(op, spelled, tensors, right.replace("...", hidden))
+    return contracted(op, spelled, promoted(op, *tensors), right.replace("...", hidden))
 
 
 @lowers(aten.tensordot.default)

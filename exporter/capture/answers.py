@@ -14,6 +14,7 @@ import torch
 from torch import fx
 
 from exporter.capture.branches import Undecided
+from exporter.capture.element_counts import counts_elements
 from exporter.capture.folding import FOLD_LIMIT
 from exporter.capture.graph import Decision, Fork, live_nodes
 from exporter.capture.idle import guards_nothing
@@ -320,6 +321,8 @@ def _answer_for_sizes(node: SizeNode) -> bool | None:
     first, second = node.operands
     if not (_is_of_sizes(first) and _is_of_sizes(second)):
         return None
+    if node.operation in (operator.eq, operator.ne) and (_is_added(first, second) or _is_added(second, first)):
+        return node.operation is operator.ne  # what is added is not 0
     trivial = any(operand.is_literal and operand.values[0] in (0, 1) for operand in (first, second))
     return bool(node.values[0]) if trivial or first.values == second.values else None
 
@@ -333,10 +336,15 @@ def _is_of_strides(node: Any) -> bool:
     return any(map(_is_of_strides, node.operands))
 
 
+def _is_added(start: SizeNode, end: SizeNode) -> bool:
+    """Whether a number is another one and something, as the end of a part is."""
+    return end.operation is operator.add and any(operand is start for operand in end.operands)
+
+
 def _is_of_sizes(node: Any) -> bool:
-    """Whether a number was computed from sizes of tensors alone, none from a value."""
+    """Whether a number was computed from sizes of tensors, and counts of elements, alone."""
     if not isinstance(node, SizeNode) or node.is_literal:
         return True
     if node.operation is None:
-        return node.operands[1] is not None
+        return node.operands[1] is not None or counts_elements(node.operands[0])
     return all(map(_is_of_sizes, node.operands))

@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import fx
 
+from exporter.capture.element_counts import with_all_kinds
 from exporter.capture.sizes import SizeNode
 from exporter.capture.torch_internals import disabled_torch_function, new_wrapper, outside_modes
 from exporter.errors import CaptureError
@@ -163,10 +165,12 @@ class RecordedTensor(torch.Tensor):
                 return self.constant.tolist()
         if not self.ndim:
             return self.item()
-        return [row.tolist() for row in self.unbind(0)]
+        return [row.tolist() for row in with_all_kinds(self, self.node).unbind(0)]
 
     def numpy(self, *, force: bool = False) -> Any:
-        """The values, where they do not depend on the model's inputs."""
+        """The values, where they do not depend on the model's inputs; integers in a row are symbolic else."""
+        if self.constant is None and self.ndim == 1 and self.dtype in (torch.int64, torch.int32):
+            return np.array(self.tolist(), dtype=object)
         if self.constant is None:
             raise CaptureError(
                 "numpy(): the values of this tensor depend on the model's inputs",
