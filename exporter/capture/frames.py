@@ -37,6 +37,11 @@ class Frames:
         return self._around[0] if self._around else self.graph
 
     @property
+    def graphs(self) -> list[fx.Graph]:
+        """The graph that is recorded into, and those that it is inside of."""
+        return [*self._around, self.graph]
+
+    @property
     def is_inside(self) -> bool:
         """Whether the function of a branch or a loop is being recorded."""
         return bool(self._around)
@@ -59,7 +64,7 @@ class Frames:
         if not self._around:
             yield
             return
-        current, graphs = self.graph, [*self._around, self.graph]
+        current, graphs = self.graph, self.graphs
         self.graph = graphs[max((graphs.index(node.graph) for node in nodes), default=0)]
         try:
             yield

@@ -85,6 +85,8 @@ def check_closed(recorder: Recorder) -> None:
         CaptureError: a round left a tensor elsewhere.
     """
     graph = recorder.graph
+    if recorder.comprehensions:
+        raise CaptureError("the elements of a list by a dynamic size are used in other ways than by cat and stack")
     if any(used.graph is not graph for node in graph.nodes for used in node.all_input_nodes):
         raise CaptureError("a tensor that one round of a loop computed is used after it")
 
@@ -104,8 +106,8 @@ def _loop(recorder: Recorder, frame: types.FrameType, bounds: Sequence[Any]) -> 
     loaded, index = loaded_after(tree, statement), _index(statement)
     if any(node.id == index for node in loaded):
         return None
-    joined = frozenset(frame.f_locals) - set(_parameters(frame.f_code)) - {
-        node.id for node in loaded if node not in _arguments_of_joins(tree)
+    joined = frozenset(frame.f_locals) - set(parameters(frame.f_code)) - {
+        node.id for node in loaded if node not in arguments_of_joins(tree)
     }  # fmt: skip
     return Loop(recorder, frame, statement, frozenset(node.id for node in loaded), joined, start, step, count)
 
@@ -295,7 +297,7 @@ class _Round:
         self.finals: list[RecordedTensor] = []
         for tensor, paths in groups:
             final = after.tensors[paths[0]][0]
-            if any(after.tensors[path][0] is not final for path in paths) or _kind(final) != _kind(tensor):
+            if any(after.tensors[path][0] is not final for path in paths) or kind_of(final) != kind_of(tensor):
                 raise CaptureError("a loop by a dynamic size leaves tensors of other sizes in each of its rounds")
             self.finals.append(final)
         self.lists = [now.lists[path] for path in lists]
@@ -314,16 +316,16 @@ class _Round:
 
     def is_open(self) -> bool:
         """Whether it uses what an earlier round computed in other ways than by the variables."""
-        graphs = [self.graph, self._recorder.graph, *self._recorder._around]
+        graphs = [self.graph, *self._recorder.graphs]
         used = [used for node in self.graph.nodes for used in node.all_input_nodes]
         return any(node.graph not in graphs for node in (*used, *self._outputs))
 
     def described(self) -> list[Any]:
         """What it computes, equal for rounds that compute the same."""
-        return _described(self._recorder, self.graph, self._outputs, {})
+        return described(self._recorder, self.graph, self._outputs, {})
 
 
-def _described(
+def described(
     recorder: Recorder, graph: fx.Graph, outputs: Sequence[Any], places: dict[fx.Node, Any]
 ) -> list[Any]:  # fmt: skip
     """The nodes of a graph by what they compute; `places` are those of the rounds around it, and learns more."""
@@ -339,15 +341,17 @@ def _described(
 
     found: list[Any] = []
     for node in graph.nodes:
-        inner = [_described(recorder, g.graph, g.outputs, places) for g in node.meta.get("graphs", ())]
+        inner = [described(recorder, g.graph, g.outputs, places) for g in node.meta.get("graphs", ())]
         arguments = str(fx.node.map_arg((node.args, node.kwargs), name))
         found.append(("" if node.op == "placeholder" else node.target, arguments, inner))
         places[node] = len(places)
     return [*found, [name(node) if isinstance(node, fx.Node) else node for node in outputs]]
 
 
-def _kind(tensor: RecordedTensor) -> tuple[Any, ...]:
-    return tensor.dtype, *(spec.shape for spec in tensor.specs)
+def kind_of(tensor: RecordedTensor) -> tuple[Any, ...]:
+    """What is the same of tensors that rounds leave in one place: their dtype, and their sizes at each sample."""
+    shapes = [spec.shape for spec in tensor.specs]
+    return tensor.dtype, *(shapes if len(set(shapes)) > 1 else shapes[:1])
 
 
 def _grouped(state: State, paths: Sequence[Path]) -> list[tuple[RecordedTensor, list[Path]]]:
@@ -431,13 +435,13 @@ def loaded_after(tree: ast.AST, loop: ast.For) -> list[ast.Name]:
     ]
 
 
-def _arguments_of_joins(tree: ast.AST) -> set[ast.expr]:
+def arguments_of_joins(tree: ast.AST) -> set[ast.expr]:
     """What is given to `torch.stack(...)` and `torch.cat(...)`: a list there is asked for no length, order or part."""
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
     return {node.args[0] for node in calls if node.args and getattr(node.func, "attr", "") in _JOINS}
 
 
-def _parameters(code: types.CodeType) -> tuple[str, ...]:
+def parameters(code: types.CodeType) -> tuple[str, ...]:
     """The variables that hold what a function was given, or shares with others."""
     count = code.co_argcount + code.co_kwonlyargcount
     count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)

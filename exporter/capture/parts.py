@@ -81,6 +81,7 @@ def put_together(recorder: Recorder, func: Any, tensors: list[torch.Tensor], dim
 
     `cat(x.split(sizes))` is `x` too, however many sizes there are.
     """
+    tensors = _of_comprehension(recorder, tensors)
     if any(type(tensor) is RecordedTensor and tensor.rows is not None for tensor in tensors):
         return _with_rows(recorder, tensors, dim, is_stack=func is aten.stack.default)
     if func is aten.cat.default and (split := _split(recorder, tensors, dim)) is not None:
@@ -93,6 +94,19 @@ def put_together(recorder: Recorder, func: Any, tensors: list[torch.Tensor], dim
     else:
         result = recorder.call(aten.clone.default, (whole,), {})
     return result
+
+
+def _of_comprehension(recorder: Recorder, tensors: list[Any]) -> list[Any]:
+    """A list that is put together, where it is a comprehension's: one tensor in its place, which has the rows."""
+    if len(tensors) != 3 or not all(type(tensor) is RecordedTensor for tensor in tensors):
+        return tensors
+    graphs = [recorder.node_of(tensor).graph for tensor in tensors[1:]]
+    for comprehension in recorder.comprehensions:
+        if comprehension.graphs == graphs:
+            every = recorder.wrap(tensors[0].specs, tensors[0].device, None)
+            every.rows = comprehension.rows(tensors[0], tensors[1:])
+            return [every]
+    return tensors
 
 
 def _with_rows(recorder: Recorder, tensors: list[Any], dim: int, *, is_stack: bool) -> torch.Tensor:

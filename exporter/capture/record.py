@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 import torch
 
 from exporter.capture.branches import explored, is_in_users_code, is_raised_by_user
+from exporter.capture.comprehensions import rolled_comprehension
 from exporter.capture.counts import Counts, CountsEqual
 from exporter.capture.custom_functions import Keeps, whole_functions
 from exporter.capture.encoders import padded_encoders
@@ -205,7 +206,8 @@ def recording(
         stack.enter_context(tensors_of_parts(RecordedTensor))
         stack.enter_context(tensors_as_sizes(RecordedTensor))
         stack.enter_context(extremes())
-        stack.enter_context(ranges(partial(rolled_loop, recorder, manner), listed))
+        rolled = [partial(function, recorder, manner) for function in (rolled_loop, rolled_comprehension)]
+        stack.enter_context(ranges(*rolled, listed))
         stack.enter_context(open_numbers(recorder))
         stack.enter_context(visits(recorder, manner))
         stack.enter_context(numbers(manner.symbolic_in or ()))

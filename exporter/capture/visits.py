@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from exporter.capture.comprehensions import comprehended_rows
 from exporter.capture.inert import tree_of
 from exporter.capture.loops import Manner, State, leaves_early, loaded_after, rolled_rows
 from exporter.capture.recorder import Recorder
@@ -56,9 +57,12 @@ def visits(recorder: Recorder, manner: Manner) -> Iterator[None]:
     """
     original, originals = RecordedTensor.__iter__, (torch.Tensor.unbind, torch.unbind)
 
+    def rows_of(frame: types.FrameType, tensor: RecordedTensor, dim: int | None = None) -> Iterator[Any] | None:
+        rows = rolled_rows(recorder, manner, frame, tensor, dim)
+        return comprehended_rows(recorder, manner, frame, tensor, dim or 0) if rows is None else rows
+
     def unbind(tensor: torch.Tensor, dim: int = 0) -> Any:
-        is_ours = isinstance(tensor, RecordedTensor)
-        rows = rolled_rows(recorder, manner, sys._getframe(1), tensor, dim) if is_ours else None  # type: ignore[arg-type]  # asked for
+        rows = rows_of(sys._getframe(1), tensor, dim) if isinstance(tensor, RecordedTensor) else None
         return originals[1](tensor, dim) if rows is None else rows
 
     def iterate(tensor: RecordedTensor) -> Iterator[Any]:
@@ -66,7 +70,7 @@ def visits(recorder: Recorder, manner: Manner) -> Iterator[None]:
         mask = _mask(recorder, tensor)
         loop = None if mask is None else _statement(frame, tensor)
         if mask is None or loop is None:
-            rows = rolled_rows(recorder, manner, frame, tensor)
+            rows = rows_of(frame, tensor)
             return original(tensor) if rows is None else rows
         return _rounds(recorder, manner, frame, loop, mask, tuple(tensor.shape[1:]))
 
