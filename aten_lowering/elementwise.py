@@ -204,5 +204,5 @@ def broadcast(op: Builder, a: Value, b: Value) -> tuple[Value, Value]:
     if dims(a) == dims(b):
         return a, b
     nothing = op.constant(0, dtype(a))
-    together = op.Where(op.Equal(a, b), nothing, nothing)
+    together = where(op, op.Equal(a, b), nothing, nothing)
     return op.Add(a, together), op.Add(b, together)

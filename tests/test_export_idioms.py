@@ -180,6 +180,7 @@ WRITES = [
     Case("parts", _uneven, _x(3, 5)),
     Case("parts_of_a_complex_tensor", _complex_parts, lambda: [torch.randn(3, 4, dtype=torch.complex64)]),
     Case("diagonal", _written(lambda y: y.fill_diagonal_(9.0)), _X),
+    Case("resize of a copy", lambda x: (x.resize(2, 6), x), _X, dynamic=False),
     Case("resize", _written(lambda y: y.resize_(2, 2)), _X, dynamic=False),
     Case("places_in_tuples", _placed, _X, dynamic=False),
     Case("arange_out", lambda x: torch.arange(4, out=torch.empty(4, dtype=torch.int64)) + x, _X, fixed=(1,)),

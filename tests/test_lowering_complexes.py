@@ -46,6 +46,9 @@ PARTS = [
     _one("angle", torch.angle),
     _one("conj", torch.conj, ops="Mul"),
     _one("conj_physical", torch.conj_physical, ops="Mul"),
+    Case(
+        "isinf", lambda z: (z.isinf(), z.isfinite()), lambda: [torch.tensor([1 + 2j, complex(1, torch.inf), torch.nan])]
+    ),
     _one("conj_copy", torch.ops.aten._conj_copy, ops="Mul"),
     _one("resolved", lambda z: z.conj().resolve_conj().resolve_neg(), ops="Mul"),
     _one("conj imag", lambda z: z.conj().imag),

@@ -45,6 +45,11 @@ CASES = [
     Case("pow_integers_half", lambda x, y: x.abs() ** 0.5, _integers, ops="Abs Cast Sqrt"),
     Case("pow_item", lambda x, y: aten.pow.Tensor_Scalar(x, y.item()), lambda: [_x()[0], torch.tensor(2.5)]),
     Case("pow_integer_item", lambda x, y: x ** y.item(), lambda: [torch.arange(5), torch.tensor(3)]),
+    Case(
+        "pow_of_small_integers",
+        lambda x, y: x**y,
+        lambda: [torch.arange(4, dtype=torch.uint8), torch.tensor([2, -1, 3, 0], dtype=torch.int8)],
+    ),
     Case("pow_bool", lambda x: x**2, lambda: [torch.tensor([True, False])]),
     Case("pow_tensors", torch.pow, _xy, ops="Pow"),
     Case("pow_integer_tensors", torch.pow, _exponents),

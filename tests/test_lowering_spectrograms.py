@@ -66,6 +66,13 @@ STFT = [
 ]
 ISTFT = [
     Case("istft", _istft(16), _spectrum(2, 9, 7), fixed=(1,)),
+    Case("istft twosided", lambda x: _istft(16)(_stft(16, onesided=False)(x)), _signal(2, 60), fixed=(1,)),
+    Case(
+        "istft said to be twosided",
+        lambda z: _istft(16, onesided=False)(torch.cat([z, z[:, 1:-1].conj().flip(1)], 1)),
+        _spectrum(2, 9, 7),
+        fixed=(1,),
+    ),
     Case("istft without window", _istft(16, window=""), _spectrum(2, 9, 7), fixed=(1,)),
     Case("istft rank 2", _istft(16), _spectrum(9, 7), fixed=(0,)),
     Case("istft odd", _istft(15, hop_length=4), _spectrum(2, 8, 7), fixed=(1,)),

@@ -314,6 +314,19 @@ def isnan(op: Builder, self: Complex) -> Value:
     return op.cast(op.reduce("ReduceMax", found, [-1]), ir.DataType.BOOL)
 
 
+@lowers_complex(aten.isinf.default)
+def isinf(op: Builder, self: Complex) -> Value:
+    """[*S] -> [*S], whether a part is infinite."""
+    found = op.cast(op.IsInf(self.value), ir.DataType.INT32)
+    return op.cast(op.reduce("ReduceMax", found, [-1]), ir.DataType.BOOL)
+
+
+@lowers_complex(aten.isfinite.default)
+def isfinite(op: Builder, self: Complex) -> Value:
+    """[*S] -> [*S], whether neither part is infinite or NaN."""
+    return op.Not(op.Or(isnan(op, self), isinf(op, self)))
+
+
 # Reductions
 
 

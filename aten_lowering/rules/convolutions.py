@@ -106,6 +106,34 @@ def conv_transpose(
     return unbatched(op, op.cast(result, kind), input)
 
 
+@lowers(aten.slow_conv3d.default, aten.thnn_conv2d.default, aten._slow_conv2d_forward.default,
+        aten.slow_conv3d_forward.default)  # fmt: skip
+def slow_conv(
+    op: Builder, self: Value, weight: Value, kernel_size: Sequence[int], bias: Value | None,
+    stride: Sequence[int], padding: Sequence[Size],
+) -> Value:  # fmt: skip
+    """[N, C, *S] -> [N, M, *S'], as `conv`; the kernel's size is that of the weight."""
+    return conv(op, self, weight, bias, stride, padding, [1], 1)
+
+
+@lowers(aten.slow_conv_dilated2d.default, aten.slow_conv_dilated3d.default)
+def slow_conv_dilated(
+    op: Builder, self: Value, weight: Value, kernel_size: Sequence[int], bias: Value | None,
+    stride: Sequence[int], padding: Sequence[Size], dilation: Sequence[int],
+) -> Value:  # fmt: skip
+    """[N, C, *S] -> [N, M, *S'], likewise, dilated."""
+    return conv(op, self, weight, bias, stride, padding, dilation, 1)
+
+
+@lowers(aten.slow_conv_transpose2d.default, aten.slow_conv_transpose3d.default)
+def slow_conv_transpose(
+    op: Builder, self: Value, weight: Value, kernel_size: Sequence[int], bias: Value | None,
+    stride: Sequence[int], padding: Sequence[int], output_padding: Sequence[int], dilation: Sequence[int],
+) -> Value:  # fmt: skip
+    """[N, C, *S] -> [N, M, *S'], as `conv_transpose`."""
+    return conv_transpose(op, self, weight, bias, stride, padding, output_padding, 1, dilation)
+
+
 def _cut(setting: Sequence[int], by: Sequence[int]) -> list[int]:
     """The setting less the other one: runtimes refuse an output_padding of the stride or more.
 

@@ -83,10 +83,12 @@ def istft(
     window: Value | Complex | None, center: bool, normalized: bool, onesided: bool | None, length: Size | None,
 ) -> Value:  # fmt: skip
     """[*B, n, F] -> [*B, T]: the windows' signals added up where they lie, over the sum of the squared windows."""
-    if isinstance(window, Complex) or onesided is False:
-        raise UnsupportedArgument("aten.istft.default: window must be real, and onesided must be true")
+    if isinstance(window, Complex):
+        raise UnsupportedArgument("aten.istft.default: window must be real, got a complex one")
     hop = hop_length or n_fft // 4
     spectrum = op.unsqueeze(self.value, [0]) if self.rank == 2 else self.value
+    if onesided is False or (onesided is None and self.dims[-2] == n_fft):  # the others are their conjugates
+        spectrum = op.slice(spectrum, 1, 0, n_fft // 2 + 1)
     frames = self.dims[-1]
     whole = n_fft + (frames - 1) * hop
     weights = _window(op, window, n_fft, win_length, self.dtype)

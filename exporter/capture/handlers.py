@@ -280,6 +280,13 @@ def resize(recorder: Recorder, func: Any, tensor: torch.Tensor, size: Any, **kwa
     return recorder.become(recorder.tensor(tensor), kept)
 
 
+@handles(aten.resize.default, aten.resize_as.default)
+def resized(recorder: Recorder, func: Any, tensor: torch.Tensor, size: Any, **kwargs: Any) -> torch.Tensor:
+    """The same of a copy."""
+    with recorder:
+        return resize(recorder, func, tensor.clone(), size)
+
+
 @handles(aten.set_.source_Tensor)
 def take_memory(recorder: Recorder, func: Any, tensor: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """`tensor.set_(source)`: it looks at the source's memory from now on."""
