@@ -50,6 +50,12 @@ def test_every_front_end_gives_the_same_graph(front_end: str, shapes: Any) -> No
     assert ops(program) == ops(export(Classifier().eval(), (torch.randn(2, 3, 6, 6),), dynamic_shapes=shapes))
 
 
+def test_dynamo_takes_recurrent_layers_and_models_that_compute_nothing() -> None:
+    program = passes(nn.LSTM(3, 4, batch_first=True), torch.randn(2, 5, 3), capture="compile")
+    assert "LSTM" in ops(program).split()
+    passes(lambda x, y: {"b": y, "a": x}, torch.randn(2), torch.randn(3), capture="compile")
+
+
 def test_exported_program_as_the_model() -> None:
     x = torch.randn(2, 3, 6, 6)
     exported = torch.export.export(Classifier().eval(), (x,), dynamic_shapes={"x": {0: torch.export.Dim("n")}})

@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from exporter import structures
-from exporter.capture.torch_internals import DynamoError, mark_dynamic, reset_dynamo
+from exporter.capture.torch_internals import DynamoError, dynamo_takes_recurrent_layers, mark_dynamic, reset_dynamo
 from exporter.errors import CaptureError
 from exporter.signature import Signature
 
@@ -54,15 +54,13 @@ def compiled_function(
             mark_dynamic(signature.leaves[index], axis)
     reset_dynamo()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), dynamo_takes_recurrent_layers():
             result = torch.compile(model, backend=capture, fullgraph=True)(*args, **kwargs)
     except DynamoError as error:
         raise CaptureError(f"torch.compile: {_first_lines(error)}") from error
     finally:
         reset_dynamo()
     module = capture.module
-    if module is None:  # nothing to compute
-        return lambda *args, **kwargs: result
     places = {id(leaf): i for i, leaf in enumerate(signature.leaves) if isinstance(leaf, torch.Tensor)}
     results = {_mark(item): i for i, item in enumerate(capture.outputs)}
     returned = [leaf for _, leaf in structures.flatten(result)]  # before a replay fills the structure with others
@@ -73,7 +71,7 @@ def compiled_function(
         def given(item: Any) -> Any:
             return leaves[places[id(item)]] if id(item) in places else item
 
-        outputs = module(*_with_sizes(module, list(map(given, capture.inputs))))
+        outputs = () if module is None else module(*_with_sizes(module, list(map(given, capture.inputs))))
         filled = (outputs[results[_mark(leaf)]] if _mark(leaf) in results else given(leaf) for leaf in returned)
         return structures.rebuild(result, filled)
 

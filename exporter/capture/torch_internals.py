@@ -49,6 +49,7 @@ __all__ = [
     "custom_function_calls",
     "decomposition_of",
     "disabled_torch_function",
+    "dynamo_takes_recurrent_layers",
     "forward_sequence",
     "higher_order",
     "integer_bindings",
@@ -183,6 +184,12 @@ def is_mutable(overload: Any) -> bool:
 def mark_dynamic(tensor: torch.Tensor, axis: int) -> None:
     """Tell Dynamo that a dim of an example is dynamic, whatever its size is."""
     torch._dynamo.maybe_mark_dynamic(tensor, axis)
+
+
+def dynamo_takes_recurrent_layers() -> contextlib.AbstractContextManager[None]:
+    """Let Dynamo capture recurrent layers whole, which it refuses lest others take them apart."""
+    patched: contextlib.AbstractContextManager[None] = torch._dynamo.config.patch(allow_rnn=True)
+    return patched
 
 
 def reset_dynamo() -> None:
