@@ -201,6 +201,12 @@ def test_a_mask_chooses_as_many_as_a_view_has(name: str, dynamic: bool) -> None:
     assert program.report.decisions == []
 
 
+def test_a_mask_chooses_as_many_as_it_is_split_to() -> None:
+    """As Molmo 2 does: the rows that are pooled, for each image as many as its grid has."""
+    inputs = torch.randn(6, 4), torch.tensor([[1, 0], [-1, -1], [2, 3], [-1, 5], [0, 0], [4, -1]])
+    _exported(lambda x, pooled: list(x[(pooled >= 0).any(1)].split([2, 3])), *inputs)
+
+
 def _chosen(x: Tensor) -> Tensor:
     """As ViLT does: what is chosen of a mask that no input decides, though it is no small constant."""
     mask = nn.functional.interpolate(torch.ones(2, 1, 40, 40), size=(4, 4))[:, 0].long()

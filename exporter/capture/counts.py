@@ -86,6 +86,7 @@ def ask_for_counts(recorder: Recorder, call: Call) -> None:
             recorder.need_values(size)
     guesses = _guesses(recorder)
     _ask_for_reshaped(call, guesses)
+    _ask_for_split(call, guesses)
     for a, b in combinations(call.tensors, 2):
         for pair in zip(reversed(_columns(a)), reversed(_columns(b)), strict=False):
             if pair[0] == pair[1] or 1 in (pair[0][0], pair[1][0]):
@@ -136,6 +137,22 @@ def _ask_for_reshaped(call: Call, guesses: Mapping[tuple[int, ...], Any]) -> Non
         counts.append(multiple if -1 in sizes else known // row)
     if tuple(counts) != guess:
         raise CountsEqual(guesses[guess], tuple(counts))
+
+
+_SPLITS = {aten.split_with_sizes.default, aten.split.sizes}
+
+
+def _ask_for_split(call: Call, guesses: Mapping[tuple[int, ...], Any]) -> None:
+    """`x[mask].split([2, 3])` works only where the mask chooses five rows.
+
+    Raises:
+        CountsEqual: a guess decides how many they are.
+    """
+    if call.func in _SPLITS:
+        tensor, sizes, *dim = call.args
+        column = _columns(tensor)[dim[0] if dim else 0]
+        if column in guesses:
+            raise CountsEqual(guesses[column], tuple(sum(at_sample(sizes, sample)) for sample in range(SAMPLES)))
 
 
 def _columns(tensor: RecordedTensor) -> list[tuple[int, ...]]:

@@ -37,6 +37,8 @@ def extremes() -> Iterator[None]:
 
     def extreme(original: Callable[..., Any], symbolic: Callable[..., Any]) -> Callable[..., Any]:
         def function(*items: Any, **settings: Any) -> Any:
+            if len(items) == 1 and isinstance(items[0], Iterator):
+                items = (list(items[0]),)
             given = items[0] if len(items) == 1 and isinstance(items[0], (list, tuple)) else items
             if not settings and any(type(item) in (torch.SymInt, torch.SymFloat) for item in given):
                 return functools.reduce(symbolic, given)
