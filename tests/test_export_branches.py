@@ -144,6 +144,21 @@ def test_split_by_values_and_joined_again() -> None:
     program.validate(inputs=[(torch.randn(6, 2), torch.tensor([1, 1, 1, 3, 3, 3]))]).check()
 
 
+def _padded(x: torch.Tensor) -> torch.Tensor:
+    """As SuperPoint does: what is chosen of each row, in as many places as the longest of them needs."""
+    parts = [row[row > 0] for row in x]
+    padded = torch.zeros(2, max(part.shape[0] for part in parts))
+    for i, part in enumerate(parts):
+        padded[i, : part.shape[0]] = part
+    return padded
+
+
+def test_the_longest_of_what_is_chosen_takes_no_decision() -> None:
+    program = export(_padded, (torch.tensor([[1.0, -1.0, 2.0], [-1.0, -2.0, 3.0]]),))
+    assert "If" not in {node.op_type for node in program.model.graph}
+    program.validate(inputs=[(-torch.ones(2, 3),), (torch.tensor([[-1.0, -1.0, 2.0], [1.0, 2.0, 3.0]]),)]).check()
+
+
 def test_at_most_a_number_of_what_is_chosen() -> None:
     """The first sizes that stand for how many are chosen are small; later ones are above 100."""
 
