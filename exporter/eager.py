@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import operator
 import random
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from exporter.signature import Signature
+
+_MANY = 1000  # entries: a table, no state
+_NO_STATE = (torch.Tensor, torch.nn.Module, type, types.ModuleType, types.FunctionType, types.MethodType)
 
 
 def call(function: Callable[..., Any], signature: Signature, leaves: Sequence[Any]) -> Any:
@@ -37,24 +41,39 @@ def buffers(model: Any, names: Sequence[str]) -> list[torch.Tensor]:
 @contextlib.contextmanager
 def untouched(model: Any) -> Iterator[None]:
     """Put back what a run changes: attributes, buffers, parameters and hooks of modules, and random states."""
-    modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
-    before = [(vars(m), dict(vars(m))) for m in modules]
-    values = [value for attributes, _ in before for value in attributes.values()]
-    lists = [(value, list(value)) for value in values if type(value) is list]
-    mappings = [(value, dict(value)) for value in values if isinstance(value, dict)]
+    held = _held(list(model.modules()) if isinstance(model, torch.nn.Module) else [])
+    mappings = [(item, dict(item)) for item in held if isinstance(item, dict)]
+    lists = [(item, list(item)) for item in held if isinstance(item, list)]
     states = torch.get_rng_state(), random.getstate()
     try:
         yield
     finally:
         torch.set_rng_state(states[0])
         random.setstate(states[1])
-        for attributes, entries in before:
-            _restore(attributes, entries)
         for mapping, entries in mappings:
             _restore(mapping, entries)
         for listed, items in lists:
             if len(listed) != len(items) or any(map(operator.is_not, listed, items)):
                 listed[:] = items
+
+
+def _held(modules: Sequence[torch.nn.Module]) -> list[Any]:
+    """The attributes of modules and of plain objects that they hold, such as caches, and the dicts and lists there."""
+    found: dict[int, Any] = {}
+    stack: list[Any] = [vars(module) for module in modules]
+    while stack:
+        item = stack.pop()
+        if id(item) in found:
+            continue
+        found[id(item)] = item
+        if len(item) > _MANY:
+            continue
+        for value in item.values() if isinstance(item, dict) else item:
+            if isinstance(value, (dict, list)):
+                stack.append(value)
+            elif type(value).__dictoffset__ and not isinstance(value, _NO_STATE):
+                stack.append(vars(value))
+    return list(found.values())
 
 
 @contextlib.contextmanager

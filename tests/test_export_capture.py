@@ -199,6 +199,34 @@ def test_hooks_parametrizations_and_weight_norm() -> None:
     passes(model.eval(), torch.randn(3, 4))
 
 
+class _Memory:
+    """State outside of any module, as that of caches and schedulers."""
+
+    def __init__(self) -> None:
+        self.steps: list[torch.Tensor] = []
+        self.last = torch.zeros(4)
+
+
+class _Remembering(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.memories = {"first": [_Memory()]}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        memory = self.memories["first"][0]
+        memory.steps.append(x * 2)
+        memory.last = memory.last + x[0]
+        return x + len(memory.steps) + memory.last
+
+
+def test_objects_that_a_module_holds_are_left_as_they_are() -> None:
+    model = _Remembering()
+    passes(model, torch.randn(3, 4))
+    memory = model.memories["first"][0]
+    assert memory.steps == []
+    assert not memory.last.any()
+
+
 def test_tied_weights_are_written_once() -> None:
     model = nn.Sequential(nn.Linear(64, 64, bias=False), nn.ReLU(), nn.Linear(64, 64, bias=False))
     model[2].weight = model[0].weight
