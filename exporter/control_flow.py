@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
@@ -42,8 +42,6 @@ def _cond(translator: Translator, node: fx.Node, condition: Any, used: Sequence[
     branches = [op.subgraph(lambda inner, g=graph: run(g, inner, ())) for graph in (then, other)]
     condition = op.reshape(op.cast(condition, _BOOL), [])
     results = op.If(condition, then_branch=branches[0], else_branch=branches[1], _outputs=len(then.outputs))
-    if node.target is not either:
-        return _sized(op, results, branches[0].outputs)
     found = list(results) if isinstance(results, (tuple, list)) else [results]
     for result, first, second in zip(found, branches[0].outputs, branches[1].outputs, strict=True):
         pairs = zip(dims(first), dims(second), strict=True)
@@ -63,20 +61,20 @@ def _while_loop(translator: Translator, node: fx.Node, carried: Sequence[Value],
         after = run(rounds, op, values)
         return [condition(op, after), *after]
 
-    op = translator.op
-    given = _types(op, carried)
+    op, open_axes = translator.op, node.meta["open_axes"]
+    given = _types(op, carried, open_axes)
     inputs: list[tuple[str, Type]] = [("round", TensorType(_INT64, ())), ("going", TensorType(_BOOL, ()))]
     inputs += [(f"carried_{i}", kind) for i, kind in enumerate(given)]
     graph = op.subgraph(body, inputs)
     results = op.Loop(None, condition(op, carried), *carried, body=graph, _outputs=len(carried))
-    return _sized(op, results, carried)
+    return _sized(op, results, carried, open_axes)
 
 
 def _scan(
     translator: Translator, node: fx.Node, carried: Sequence[Value], rows: Sequence[Value], used: Sequence[Any]
 ) -> Any:  # fmt: skip
     """What is carried in the end, and what each round adds."""
-    return _scanned(translator.op, carried, rows, _rounds(translator, node, used))
+    return _scanned(translator.op, carried, rows, _rounds(translator, node, used), node.meta["open_axes"])
 
 
 def _map(translator: Translator, node: fx.Node, rows: Sequence[Value], used: Sequence[Any]) -> Any:
@@ -134,16 +132,28 @@ def _as_output(op: Builder, item: Any) -> Value:
     return as_value(op, item, _BOOL if isinstance(item, bool) else _INT64)
 
 
-def _types(op: Builder, values: Sequence[Value]) -> list[TensorType]:
-    return [TensorType(op.type(value).dtype, op.type(value).shape) for value in values]
+OpenAxes = Sequence[Collection[int]]  # of each result; what is carried comes first
+
+
+def _types(op: Builder, values: Sequence[Value], open_axes: OpenAxes = ()) -> list[TensorType]:
+    """The types of values, with a size of its own at each open axis."""
+    kinds = []
+    for i, value in enumerate(values):
+        dtype, shape = op.type(value).dtype, op.type(value).shape
+        axes = open_axes[i] if open_axes else ()
+        if shape is not None and axes:
+            shape = tuple(op.fresh("size") if axis in axes else size for axis, size in enumerate(shape))
+        kinds.append(TensorType(dtype, shape))
+    return kinds
 
 
 def _scanned(
-    op: Builder, carried: Sequence[Value], rows: Sequence[Value], body: Callable[..., list[Value]]
-) -> list[Value]:
+    op: Builder, carried: Sequence[Value], rows: Sequence[Value], body: Callable[..., list[Value]],
+    open_axes: OpenAxes = (),
+) -> list[Value]:  # fmt: skip
+    if any(open_axes) or not at_least(dims(rows[0])[0], 1):
+        return _repeated(op, carried, rows, body, open_axes)
     parts = [TensorType(kind.dtype, kind.shape[1:] if kind.shape else None) for kind in _types(op, rows)]
-    if not at_least(dims(rows[0])[0], 1):
-        return _repeated(op, carried, rows, body)
     inputs: list[tuple[str, Type]] = [(f"carried_{i}", kind) for i, kind in enumerate(_types(op, carried))]
     inputs += [(f"row_{i}", kind) for i, kind in enumerate(parts)]
     graph = op.subgraph(body, inputs)
@@ -153,25 +163,29 @@ def _scanned(
 
 
 def _repeated(
-    op: Builder, carried: Sequence[Value], rows: Sequence[Value], body: Callable[..., list[Value]]
-) -> list[Value]:
-    """As a Loop, which may go no round; onnxruntime's Scan needs a row."""
+    op: Builder, carried: Sequence[Value], rows: Sequence[Value], body: Callable[..., list[Value]],
+    open_axes: OpenAxes = (),
+) -> list[Value]:  # fmt: skip
+    """As a Loop, which may go no round, and whose values may change their sizes; Scan needs a row, and one size."""
 
     def taken(op: Builder, place: Value, going: Value, *values: Value) -> list[Value]:
         return [op.Identity(going), *body(op, *values, *(op.Gather(row, place, axis=0) for row in rows))]
 
     inputs: list[tuple[str, Type]] = [("place", TensorType(_INT64, ())), ("going", TensorType(_BOOL, ()))]
-    inputs += [(f"carried_{i}", kind) for i, kind in enumerate(_types(op, carried))]
+    inputs += [(f"carried_{i}", kind) for i, kind in enumerate(_types(op, carried, open_axes))]
     graph = op.subgraph(taken, inputs)
     count, going = op.scalar(dims(rows[0])[0]), None if carried else op.constant(True, _BOOL)  # of two inputs at least
     results = op.Loop(count, going, *carried, body=graph, _outputs=len(graph.outputs) - 1)
     results = list(results) if isinstance(results, tuple) else [results]
     added = zip(results[len(carried) :], graph.outputs[len(carried) + 1 :], strict=True)
     stacked = [op.sized(value, [dims(rows[0])[0], *dims(one)]) for value, one in added]
-    return [*_sized(op, results[: len(carried)], carried), *stacked]
+    return [*_sized(op, results[: len(carried)], carried, open_axes), *stacked]
 
 
-def _sized(op: Builder, results: Any, like: Sequence[Value]) -> list[Value]:
-    """The results, with the sizes of other values."""
+def _sized(op: Builder, results: Any, like: Sequence[Value], open_axes: OpenAxes = ()) -> list[Value]:
+    """The results, with the sizes of other values, but for open axes."""
     found = list(results) if isinstance(results, (tuple, list)) else [results]
-    return [op.sized(value, dims(other)) for value, other in zip(found, like, strict=True)]
+    kinds = _types(op, like, open_axes)
+    return [
+        value if kind.shape is None else op.sized(value, kind.shape) for value, kind in zip(found, kinds, strict=True)
+    ]

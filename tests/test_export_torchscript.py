@@ -82,6 +82,50 @@ def changed_containers(x):
 
 
 @torch.jit.script
+def largest(x):
+    best: torch.Tensor | None = None
+    for i in range(x.size(0)):
+        if best is None:
+            best = x[i]
+        else:
+            best = torch.max(best, x[i])
+    assert best is not None
+    return best
+
+
+@torch.jit.script
+def beams(x):
+    """Two beams, whose sequences are longer after each round."""
+    scores, sequences = torch.zeros(2), torch.zeros(2, 1, dtype=torch.long)
+    for time in range(x.size(0)):
+        scores, places = (scores.unsqueeze(1) + x[time].log_softmax(-1)).view(-1).topk(2)
+        beam = torch.div(places, x.size(1), rounding_mode="floor")
+        sequences = torch.cat([sequences[beam], (places % x.size(1)).unsqueeze(1)], 1)
+    return sequences, scores
+
+
+@torch.jit.script
+def greedy(x):
+    """Tokens are appended until the last of the classes comes."""
+    token, tokens = torch.zeros(1, dtype=torch.long), [torch.zeros(1, dtype=torch.long)]
+    place = 0
+    while place < x.size(0) and int(token[0]) != x.size(1) - 1:
+        token = (x[place] + token).argmax(-1, keepdim=True)
+        tokens.append(token)
+        place += 1
+    return torch.cat(tokens), len(tokens)
+
+
+@torch.jit.script
+def cut_by_value(x):
+    if bool(x.mean() > 0):
+        y = x[1:] * 2
+    else:
+        y = x[:1]
+    return y + 1
+
+
+@torch.jit.script
 def until(x, limit: int = 6):
     rounds = 0
     done = False
@@ -308,6 +352,10 @@ CASES = [
     Case("lists_of_a_round", local_lists, _X),
     Case("added_to_a_list", added_to, _X),
     Case("changed_containers", changed_containers, _X),
+    Case("none_before_the_first_round", largest, _X),
+    Case("grows_by_rounds", beams, _x(5, 7), fixed=(1,)),
+    Case("appends_until", greedy, _x(6, 5), fixed=(1,)),
+    Case("branches_of_other_sizes", cut_by_value, _X),
     Case("writes_in_loops", write_rows, _X),
     Case("containers", containers, _X, fixed=(0,)),
     Case("numbers", numbers, _X, fixed=(1,)),
@@ -385,6 +433,40 @@ def longer(x):
     return out
 
 
-def test_what_a_loop_carries_keeps_its_shape() -> None:
+def test_what_a_loop_carries_may_grow_in_each_round() -> None:
+    program = export(longer, (torch.randn(3, 4),), dynamic_shapes={"x": {0: "n"}})
+    program.validate(sizes=[{"n": 1}, {"n": 6}]).check()
+
+
+@torch.jit.script
+def deeper(x):
+    for _ in range(x.size(0)):
+        x = x.unsqueeze(0)
+    return x
+
+
+def test_what_a_loop_carries_keeps_its_rank() -> None:
     with pytest.raises(CaptureError, match="what a scan carries, before and after a round, must be of the same"):
-        export(longer, (torch.randn(3, 4),), dynamic_shapes={"x": {0: "n"}})
+        export(deeper, (torch.randn(3, 4),), dynamic_shapes={"x": {0: "n"}})
+
+
+@pytest.mark.parametrize("stop", [0, 2, 4])
+def test_a_list_that_grows_until_a_value_is_as_long_as_in_eager(stop: int) -> None:
+    program = export(greedy, (torch.randn(6, 5),), dynamic_shapes=({0: "time"},))
+    scores = torch.zeros(6, 5)
+    scores[stop, 4], scores[:, 0] = 9.0, 1.0
+    report = program.validate(inputs=[(scores,)])
+    report.check()
+    assert greedy(scores)[1] == stop + 2
+
+
+def test_an_element_of_a_list_that_a_loop_appended_to() -> None:
+    @torch.jit.script
+    def first_of(x):
+        rows = [x[0]]
+        while bool(rows[-1].sum() < 10):
+            rows.append(rows[-1] + 1)
+        return rows[1]
+
+    with pytest.raises(CaptureError):
+        export(first_of, (torch.zeros(3, 2),))

@@ -158,9 +158,19 @@ def test_front_ends(front_end: str) -> None:
     compare(session_of(program), model, [-torch.ones(2, 4)])
 
 
+def test_branches_may_differ_in_their_sizes() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return torch.cond(x.sum() > 0, lambda a: a * 2, lambda a: a[:1] + 1, (x,)) - 1
+
+    session = session_of(export(model, (torch.ones(2, 4),), capture="record"))
+    for sign, rows in ((1, 2), (-1, 1)):
+        (result,) = session.run(None, {"x": sign * torch.ones(2, 4).numpy()})
+        assert result.shape == (rows, 4)
+
+
 def test_branches_must_agree() -> None:
     def model(x: torch.Tensor) -> torch.Tensor:
-        return torch.cond(x.sum() > 0, lambda a: a, lambda a: a[:1], (x,))
+        return torch.cond(x.sum() > 0, lambda a: a, lambda a: a[0], (x,))
 
     with pytest.raises(ExportError, match="both branches' results must be of the same"):
         export(model, (torch.ones(2, 4),), capture="record")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from exporter.capture.control_flow import Body, finished_operator, stacked
+from exporter.capture.control_flow import Body, Kind, finished_operator, stacked
 from exporter.capture.graph import CapturedGraph
 from exporter.capture.inert import Extent, extent_of, place_of, tree_of
 from exporter.capture.loops import Manner, arguments_of_joins, described, kind_of, parameters
@@ -92,7 +92,7 @@ class Comprehension:
         with recorder:
             places = recorder.tensor(torch.arange(1, self._count))
         body = Body(CapturedGraph(self.graphs[1], recorder.state, outputs[1:], is_sequence=True))
-        results = [(stacked(others[1].specs, places), others[1].device)]
+        results = [Kind(stacked(others[1].specs, places), others[1].device)]
         (values,) = finished_operator(recorder, higher_order("scan"), [[], [places]], [body], results)
         with recorder:
             return recorder.tensor(torch.cat([first.unsqueeze(0), values]))

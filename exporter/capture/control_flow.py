@@ -8,23 +8,40 @@ placeholders are what each round is given.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx
 
+from exporter.capture.counts import counts_for
 from exporter.capture.graph import CapturedGraph, call_node
 from exporter.capture.handlers import handles
 from exporter.capture.recorder import Recorder
-from exporter.capture.tensors import RecordedTensor, Spec
+from exporter.capture.sizes import SAMPLES
+from exporter.capture.tensors import RecordedTensor, Spec, contiguous
 from exporter.capture.torch_internals import TreeSpec, higher_order, tree_flatten, tree_unflatten
 from exporter.errors import CaptureError
 
 Specs = tuple[Spec, ...]
-Given = tuple[Specs, torch.device, bool]  # what a round is given: a tensor, or a number in its place
 Function = Callable[..., Any]
+
+
+class Kind(NamedTuple):
+    """What a tensor of an operator is: one that a round is given, or a result.
+
+    Attributes:
+        specs: at each sample.
+        device: where it is said to be.
+        is_number: whether the function takes it as a number.
+        open_axes: the axes whose sizes are told when the model runs alone.
+    """
+
+    specs: Specs
+    device: torch.device
+    is_number: bool = False
+    open_axes: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -62,23 +79,86 @@ def _tensor(recorder: Recorder, leaf: Any) -> RecordedTensor | None:
 
 
 def _record(
-    recorder: Recorder, function: Function, given: Sequence[Given], further: Sequence[Any] = ()
+    recorder: Recorder, function: Function, given: Sequence[Kind], further: Sequence[Any] = ()
 ) -> _Recorded:  # fmt: skip
     """Record a call of a function, with placeholders for tensors (or numbers) that each round gives it."""
     with recorder.frame() as graph:
         arguments = []
-        for i, (specs, device, is_number) in enumerate(given):
-            tensor = recorder.placeholder(f"given_{i}", specs, device)
-            arguments.append(recorder.open_number(tensor) if is_number else tensor)
+        for i, kind in enumerate(given):
+            tensor = recorder.placeholder(f"given_{i}", kind.specs, kind.device, by_values=bool(kind.open_axes))
+            arguments.append(recorder.open_number(tensor) if kind.is_number else tensor)
         with recorder:
             result = function(*arguments, *further)
         return _Recorded(recorder, graph, result)
 
 
+def _record_rounds(
+    recorder: Recorder, what: str, function: Function, carried: Sequence[Kind], others: Sequence[Kind] = (),
+    further: Sequence[Any] = (),
+) -> tuple[_Recorded, list[Kind]]:  # fmt: skip
+    """Record what a round does; sizes that differ after it from those before it are left open.
+
+    Args:
+        recorder: what the operator is recorded by.
+        what: what is carried, in the words of an error.
+        function: the round.
+        carried: what it is given first, and returns first.
+        others: what it is given beside that.
+        further: arguments that are the same in each round.
+
+    Returns:
+        The round, and what it carries, with the open sizes.
+
+    Raises:
+        CaptureError: what is carried changes its dtype or its rank.
+    """
+    kinds = list(carried)
+    while True:
+        rounds = _record(recorder, function, [*kinds, *others], further)
+        before, after = [kind.specs for kind in kinds], rounds.specs[: len(kinds)]
+        changed = [_changed_axes(a, b) - kind.open_axes for kind, a, b in zip(kinds, before, after, strict=False)]
+        if not any(changed):
+            masked = [_masked(kind, specs) for kind, specs in zip(kinds, after, strict=False)]
+            _check_same(what, [_masked(kind, kind.specs) for kind in kinds], masked)
+            return rounds, kinds
+        kinds = [_opened(recorder, kind, axes) for kind, axes in zip(kinds, changed, strict=True)]
+
+
+def _changed_axes(before: Specs, after: Specs) -> frozenset[int]:
+    """The axes along which two tensors of one rank are not of one size."""
+    rank = len(before[0].shape)
+    if len(after[0].shape) != rank or after[0].dtype != before[0].dtype:
+        return frozenset()
+    sizes = [_at(specs, i).shape for i in range(SAMPLES) for specs in (before, after)]
+    return frozenset(axis for axis in range(rank) if any(sizes[i][axis] != sizes[i + 1][axis] for i in (0, 2, 4)))
+
+
+def _opened(recorder: Recorder, kind: Kind, axes: Collection[int] = ()) -> Kind:
+    """The same with further axes open, and sizes of its own at all open ones."""
+    axes = kind.open_axes.union(axes)
+    if not axes:
+        return kind
+    counts = {axis: counts_for(recorder, ("carried", len(recorder.counts))) for axis in sorted(axes)}
+    specs = []
+    for i in range(SAMPLES):
+        spec = _at(kind.specs, i)
+        specs.append(contiguous([counts[a][i] if a in axes else n for a, n in enumerate(spec.shape)], spec.dtype))
+    return kind._replace(specs=tuple(specs), open_axes=axes)
+
+
+def _masked(kind: Kind, specs: Specs) -> Specs:
+    """Specs that tell nothing of the open axes of a kind."""
+    shapes = ([0 if a in kind.open_axes else n for a, n in enumerate(spec.shape)] for spec in specs)
+    return tuple(contiguous(shape, specs[0].dtype) for shape in shapes)
+
+
+def _at(specs: Specs, sample: int) -> Spec:
+    return specs[sample % len(specs)]
+
+
 def finished_operator(
-    recorder: Recorder, target: Any, arguments: Sequence[Any], functions: Sequence[Body],
-    results: Sequence[tuple[Specs, torch.device]],
-) -> list[RecordedTensor]:  # fmt: skip
+    recorder: Recorder, target: Any, arguments: Sequence[Any], functions: Sequence[Body], results: Sequence[Kind]
+) -> list[RecordedTensor]:
     """Record the operator's node and return tensors for its results."""
     graphs = [function.captured for function in functions]
     used: dict[fx.Node, None] = {}
@@ -86,12 +166,15 @@ def finished_operator(
         used.update(dict.fromkeys(_from_outside(captured)))
     node = recorder.record(target, [*arguments, list(used)], {})
     node.meta["graphs"] = graphs
-    node.meta["specs"] = tuple(specs for specs, _ in results)
+    node.meta["specs"] = tuple(kind.specs for kind in results)
+    node.meta["open_axes"] = [kind.open_axes for kind in results]
     tensors = []
-    for i, (specs, device) in enumerate(results):
+    for i, kind in enumerate(results):
         part = call_node(recorder.graph, operator.getitem, (node, i))
-        part.meta["specs"] = (specs,)
-        tensors.append(recorder.wrap(specs, device, part))
+        part.meta["specs"] = (kind.specs,)
+        if kind.open_axes:
+            part.meta["data"] = True
+        tensors.append(recorder.wrap(kind.specs, kind.device, part))
     return tensors
 
 
@@ -130,7 +213,7 @@ def stacked(specs: Specs, along: RecordedTensor) -> Specs:
     count = max(len(specs), len(along.specs))
     made = []
     for i in range(count):
-        spec, length = specs[i % len(specs)], along.specs[i % len(along.specs)].shape[0]
+        spec, length = _at(specs, i), _at(along.specs, i).shape[0]
         made.append(Spec((length, *spec.shape), (spec.stride[0] if spec.stride else 1, *spec.stride), spec.dtype))
     return tuple(made)
 
@@ -147,9 +230,12 @@ def cond(
         with recorder:
             return (if_true if condition else if_false)(*operands)
     branches = [_record(recorder, function, (), operands) for function in (if_true, if_false)]
-    _check_same("both branches' results", branches[0].specs, branches[1].specs)
-    first = branches[0]
-    results = [(leaf.specs, leaf.device) for leaf in first.leaves if leaf is not None]
+    first, second = branches
+    changed = [_changed_axes(a, b) for a, b in zip(first.specs, second.specs, strict=False)]
+    kinds = [Kind(leaf.specs, leaf.device) for leaf in first.leaves if leaf is not None]
+    results = [_opened(recorder, kind, axes) for kind, axes in zip(kinds, changed, strict=False)]
+    masked = [[_masked(kind, s) for kind, s in zip(results, b.specs, strict=False)] for b in branches]
+    _check_same("both branches' results", *masked)
     taken = condition if isinstance(condition, torch.SymBool) else recorder.tensor(condition)
     return _rebuilt(first.leaves, finished_operator(recorder, func, [taken], branches, results), first.structure)
 
@@ -166,11 +252,12 @@ def while_loop(
             recorder.tensor(torch.scalar_tensor(x, dtype=torch.int64) if n else x)
             for x, n in zip(carried, numbers, strict=True)
         ]
-    given = [(t.specs, t.device, n) for t, n in zip(tensors, numbers, strict=True)]
-    test = _record(recorder, condition, given, additional)
-    rounds = _record(recorder, body, given, additional)
-    _check_same("what a loop carries, before and after a round,", [t.specs for t in tensors], rounds.specs)
-    results = finished_operator(recorder, func, [tensors], [test, rounds], [(t.specs, t.device) for t in tensors])
+    given = [Kind(t.specs, t.device, n) for t, n in zip(tensors, numbers, strict=True)]
+    what = "what a loop carries, before and after a round,"
+    rounds, kinds = _record_rounds(recorder, what, body, given, (), additional)
+    test = _record(recorder, condition, kinds, additional)
+    left = [_opened(recorder, kind) for kind in kinds]
+    results = finished_operator(recorder, func, [tensors], [test, rounds], left)
     final = [recorder.open_number(t) if n else t for t, n in zip(results, numbers, strict=True)]
     return _rebuilt(rounds.leaves, final, rounds.structure)
 
@@ -182,12 +269,11 @@ def scan(
 ) -> Any:  # fmt: skip
     """`scan(body, init, xs)`: the node takes what is carried at first, and what is gone through."""
     carried, rows = [recorder.tensor(t) for t in init], [recorder.tensor(t) for t in xs]
-    given = [(t.specs, t.device, False) for t in carried] + [(_slice(t), t.device, False) for t in rows]
-    rounds = _record(recorder, body, given, additional)
-    count = len(carried)
-    _check_same("what a scan carries, before and after a round,", [t.specs for t in carried], rounds.specs[:count])
-    results = [(t.specs, t.device) for t in carried]
-    results += [(stacked(specs, rows[0]), rows[0].device) for specs in rounds.specs[count:]]
+    given, parts = [Kind(t.specs, t.device) for t in carried], [Kind(_slice(t), t.device) for t in rows]
+    what = "what a scan carries, before and after a round,"
+    rounds, kinds = _record_rounds(recorder, what, body, given, parts, additional)
+    results = [_opened(recorder, kind) for kind in kinds]
+    results += [Kind(stacked(specs, rows[0]), rows[0].device) for specs in rounds.specs[len(carried) :]]
     return _rebuilt(
         rounds.leaves, finished_operator(recorder, func, [carried, rows], [rounds], results), rounds.structure
     )
@@ -197,8 +283,8 @@ def scan(
 def map_impl(recorder: Recorder, func: Any, body: Function, xs: Sequence[Any], further: Sequence[Any] = ()) -> Any:
     """`map(body, xs, *further)`: the node takes what is gone through."""
     rows = [recorder.tensor(t) for t in xs]
-    rounds = _record(recorder, body, [(_slice(t), t.device, False) for t in rows], further)
-    results = [(stacked(specs, rows[0]), rows[0].device) for specs in rounds.specs]
+    rounds = _record(recorder, body, [Kind(_slice(t), t.device) for t in rows], further)
+    results = [Kind(stacked(specs, rows[0]), rows[0].device) for specs in rounds.specs]
     return _rebuilt(rounds.leaves, finished_operator(recorder, func, [rows], [rounds], results), rounds.structure)
 
 
@@ -208,10 +294,10 @@ def associative_scan(
 ) -> Any:  # fmt: skip
     """`associative_scan(body, xs)`: the node takes what is gone through; rounds combine one after the other."""
     rows = [recorder.tensor(t) for t in xs]
-    given = [(_slice(t), t.device, False) for t in rows] * 2
+    given = [Kind(_slice(t), t.device) for t in rows] * 2
     rounds = _record(recorder, body, given, additional)
     _check_same("what an associative_scan combines, and its result,", [_slice(t) for t in rows], rounds.specs)
-    results = [(t.specs, t.device) for t in rows]
+    results = [Kind(t.specs, t.device) for t in rows]
     return _rebuilt(rounds.leaves, finished_operator(recorder, func, [rows], [rounds], results), rounds.structure)
 
 

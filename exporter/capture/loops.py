@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from exporter.capture.control_flow import Body, finished_operator, stacked
+from exporter.capture.control_flow import Body, Kind, finished_operator, stacked
 from exporter.capture.graph import CapturedGraph
 from exporter.capture.inert import tree_of
 from exporter.capture.number_types import Globals
@@ -170,8 +170,8 @@ class Loop:
         inits = [recorder.tensor(given.tensor) for given in itertools.compress(first.given, needed)]
         with recorder:
             rows = recorder.tensor(torch.arange(1, self._count))
-        results = [(tensor.specs, tensor.device) for tensor in inits]
-        results += [(stacked(item.specs, rows), item.device) for item in last.added]
+        results = [Kind(tensor.specs, tensor.device) for tensor in inits]
+        results += [Kind(stacked(item.specs, rows), item.device) for item in last.added]
         body = Body(CapturedGraph(last.graph, recorder.state, last.kept(needed), is_sequence=True))
         values = finished_operator(recorder, higher_order("scan"), [inits, [rows]], [body], results)
         carried = iter(values[: len(inits)])
@@ -185,9 +185,7 @@ class Loop:
         for (items, count), others in zip(first.lists, values[len(inits) :], strict=True):
             with recorder:  # with the first round's: there may be no others, and such have no sizes in onnxruntime
                 rows = recorder.tensor(torch.cat([items[count - 1].unsqueeze(0), others]))
-            every = recorder.wrap(items[count - 1].specs, rows.device, None)
-            every.rows = rows
-            items[count - 1 :] = [every]
+            items[count - 1 :] = [recorder.all_rows(rows)]
 
 
 class State:

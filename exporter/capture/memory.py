@@ -13,7 +13,7 @@ from exporter.capture.frames import Frames
 from exporter.capture.graph import call_node
 from exporter.capture.mutation import functional, write_back, written_arguments
 from exporter.capture.sparse import dense
-from exporter.capture.tensors import RecordedTensor, Spec, ViewStep, same_sizes, same_step
+from exporter.capture.tensors import RecordedTensor, Spec, ViewStep, contiguous, same_sizes, same_step
 from exporter.capture.torch_internals import outside_modes, replace_tensor, reshape_in_place, same_storage, schema_of
 from exporter.errors import CaptureError
 
@@ -106,6 +106,14 @@ class Memory(Frames):
         recorded = self.wrap(specs, device, None, parent, None if parent is None else step)
         recorded.constant = value
         return recorded
+
+    def all_rows(self, rows: torch.Tensor) -> RecordedTensor:
+        """What stands in a list for all rows of a tensor; cat and stack alone can use it."""
+        whole = self.tensor(rows)
+        specs = tuple(contiguous(spec.shape[1:], spec.dtype) for spec in whole.specs)
+        every = self.wrap(specs, whole.device, None)
+        every.rows = whole
+        return every
 
     # Views.
 

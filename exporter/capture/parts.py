@@ -98,14 +98,13 @@ def put_together(recorder: Recorder, func: Any, tensors: list[torch.Tensor], dim
 
 def _of_comprehension(recorder: Recorder, tensors: list[Any]) -> list[Any]:
     """A list that is put together, where it is a comprehension's: one tensor in its place, which has the rows."""
-    if len(tensors) != 3 or not all(type(tensor) is RecordedTensor for tensor in tensors):
+    is_plain = all(type(tensor) is RecordedTensor and tensor.rows is None for tensor in tensors)
+    if not recorder.comprehensions or len(tensors) != 3 or not is_plain:
         return tensors
     graphs = [recorder.node_of(tensor).graph for tensor in tensors[1:]]
     for comprehension in recorder.comprehensions:
         if comprehension.graphs == graphs:
-            every = recorder.wrap(tensors[0].specs, tensors[0].device, None)
-            every.rows = comprehension.rows(tensors[0], tensors[1:])
-            return [every]
+            return [recorder.all_rows(comprehension.rows(tensors[0], tensors[1:]))]
     return tensors
 
 

@@ -29,7 +29,7 @@ from exporter.capture.recorder import Recorder
 from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
 from exporter.capture.sizes import SAMPLES
 from exporter.capture.subscripts import getitem, setitem
-from exporter.capture.tensors import RecordedTensor, Spec
+from exporter.capture.tensors import RecordedTensor, Spec, contiguous
 from exporter.capture.torch_internals import (
     above_autograd,
     compiling,
@@ -259,7 +259,7 @@ def _input(recorder: Recorder, signature: Signature, index: int) -> Any:
     if index in signature.numbers:
         number = recorder.placeholder(name, (Spec((), (), leaf.dtype),), leaf.device)
         return recorder.named_number(number, signature.number_at_samples(index))
-    specs = tuple(Spec(shape, _row_major(shape), leaf.dtype) for shape in signature.shapes(index, SAMPLES))
+    specs = tuple(contiguous(shape, leaf.dtype) for shape in signature.shapes(index, SAMPLES))
     if len(specs) == 1:
         specs = (Spec(specs[0].shape, leaf.stride(), leaf.dtype),)
     placeholder = recorder.placeholder(name, specs, leaf.device)
@@ -268,14 +268,6 @@ def _input(recorder: Recorder, signature: Signature, index: int) -> Any:
     if len(specs) == 1:
         recorder.examples[recorder.node_of(placeholder).name] = leaf
     return placeholder
-
-
-def _row_major(shape: Sequence[int]) -> tuple[int, ...]:
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(strides))
 
 
 def _output(recorder: Recorder, leaf: Any) -> Any:

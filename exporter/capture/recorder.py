@@ -154,10 +154,14 @@ class Recorder(Answers, DispatchMode):
         node.meta["source"] = self.source()
         return node
 
-    def placeholder(self, name: str, specs: tuple[Spec, ...], device: torch.device) -> RecordedTensor:
-        """Add an input of the graph."""
+    def placeholder(
+        self, name: str, specs: tuple[Spec, ...], device: torch.device, *, by_values: bool = False
+    ) -> RecordedTensor:
+        """Add an input of the graph; `by_values` says that values decide its sizes."""
         node = self.graph.placeholder(name)
         node.meta["specs"] = (specs,)
+        if by_values:
+            node.meta["data"] = True
         given = self.wrap(specs, device, node)
         given.storage_.is_given = True
         return given

@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 
+from exporter.capture.tensors import RecordedTensor
+from exporter.errors import CaptureError
+
 __all__ = ["ALWAYS", "DTYPES", "ON_NUMBERS", "PYTHON_TYPES", "converted"]
 
 Function = Callable[..., Any]
@@ -49,7 +52,22 @@ def _size(tensor: torch.Tensor, dim: int | None = None) -> Any:
 
 
 def _length(item: Any) -> Any:
-    return item.shape[0] if isinstance(item, torch.Tensor) else item.__len__()
+    """How long a tensor or a list is; what a loop appended counts as often as it did."""
+    if isinstance(item, torch.Tensor):
+        return item.shape[0]
+    rows = [part.rows for part in item if type(part) is RecordedTensor and part.rows is not None]
+    return item.__len__() - len(rows) + sum(row.shape[0] for row in rows)
+
+
+def _element(items: Any, key: Any) -> Any:
+    """`items[key]`; what a loop appended has no places."""
+    found = items[key]
+    if type(found) is RecordedTensor and found.rows is not None:
+        raise CaptureError(
+            "an element of a list that a loop appended to: the graph has them as one tensor",
+            hint="stack the list, and index the result",
+        )
+    return found
 
 
 def _integer(item: Any) -> Any:
@@ -135,7 +153,7 @@ ALWAYS: dict[str, Function] = {
     "aten::ScalarImplicit": lambda item: item.item() if isinstance(item, torch.Tensor) else item,
     "aten::__is__": lambda a, b: a is b,
     "aten::__isnot__": lambda a, b: a is not b,
-    "aten::__getitem__": lambda items, key: items[key],
+    "aten::__getitem__": _element,
     "aten::_set_item": _set_item,
     "aten::__contains__": lambda items, item: item in items,
     "aten::append": _append,

@@ -29,6 +29,15 @@ class Spec(NamedTuple):
         return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device="meta")
 
 
+def contiguous(shape: Sequence[int], dtype: torch.dtype) -> Spec:
+    """A spec whose memory is row-major."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return Spec(tuple(shape), tuple(reversed(strides)), dtype)
+
+
 @dataclass(frozen=True)
 class ViewStep:
     """How a view was taken from its parent: `target(parent, *args, **kwargs)[index]`."""

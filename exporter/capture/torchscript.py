@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -77,6 +77,21 @@ def _dtype_of(number: Any) -> torch.dtype:
     if isinstance(number, (bool, torch.SymBool)):
         return torch.bool
     return torch.int64 if isinstance(number, (int, torch.SymInt)) else torch.float32
+
+
+class _Grown(NamedTuple):
+    """A list that a loop appends to, and the rows of before its first round: none."""
+
+    items: list[Any]
+    rows: torch.Tensor
+
+
+class _Appends(BaseException):
+    """A round appends to lists that the loop does not carry yet: id of a list -> the list, and what it appends."""
+
+    def __init__(self, lists: dict[int, tuple[list[Any], torch.Tensor]]) -> None:
+        super().__init__()
+        self.lists = lists
 
 
 class Script:
@@ -264,7 +279,11 @@ class Script:
                 condition = next(iter(block.outputs())).node()
                 counted = condition.kind() == "prim::Constant" and going is True
                 run = self._count if counted else self._repeat
-                return run(block, place, count, going, carried, values)
+                try:
+                    return run(block, place, count, going, carried, values)
+                except CaptureError:  # the first round may be another, as where a variable is None before it
+                    if place or not counted or not count > 0:
+                        raise
             if not going or place >= count:
                 return carried
             values.update(zip(names, [place, *carried], strict=True))
@@ -302,25 +321,37 @@ class Script:
     def _repeat(
         self, block: Any, start: int, count: Any, going: Any, carried: Sequence[Any], values: Environment
     ) -> list[Any]:
-        """`while condition`."""
-        written = _written([block], values)
-        tensors, template = _packed([start, going, [values[name] for name in written], *carried])
+        """`while condition`; a list that it appends to is carried as a tensor that grows by a row a round."""
+        written, lists = _written([block], values), dict[int, _Grown]()
+        while True:
+            tensors, template = _packed(
+                [start, going, [values[name] for name in written], [grown.rows for grown in lists.values()], *carried]
+            )
 
-        def condition(place: torch.Tensor, going: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-            if type(count) is int and count == _FOREVER:
-                return going
-            return going & (place < count)
+            def condition(place: torch.Tensor, going: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+                if type(count) is int and count == _FOREVER:
+                    return going
+                return going & (place < count)
 
-        def run(place: torch.Tensor, going: torch.Tensor, *state: torch.Tensor) -> list[torch.Tensor]:
-            number, _, held, *before = template.filled([place, going, *(tensor.clone() for tensor in state)])
-            inner = {**values, **dict(zip(written, held, strict=True))}
-            going_on, *after = self._inside(_Frame(_mutable(values)), block, inner, [number, *before])
-            left, template_after = _packed([number, going_on, held, *after])
-            _check_kinds(template, template_after)
-            return [place + 1, *(tensor.clone() for tensor in left[1:])]
+            def run(place: torch.Tensor, going: torch.Tensor, *state: torch.Tensor) -> list[torch.Tensor]:
+                frame = _Frame(_mutable(values), may_append=True)
+                number, _, held, rows, *before = template.filled([place, going, *(tensor.clone() for tensor in state)])
+                inner = {**values, **dict(zip(written, held, strict=True))}
+                going_on, *after = self._inside(frame, block, inner, [number, *before])
+                left, template_after = _packed([number, going_on, held, _with_appended(lists, frame, rows), *after])
+                _check_kinds(template, template_after)
+                return [place + 1, *(tensor.clone() for tensor in left[1:])]
 
-        results = higher_order("while_loop")(condition, run, tuple(tensors), ())
-        return _written_back(written, values, template.filled(results)[2:])
+            try:
+                results = higher_order("while_loop")(condition, run, tuple(tensors), ())
+            except _Appends as found:
+                for key, (items, row) in found.lists.items():
+                    lists[key] = _Grown(items, torch.zeros(0, *row.shape, dtype=row.dtype))
+                continue
+            rows, *final = _written_back(written, values, template.filled(results)[2:])
+            for grown, column in zip(lists.values(), rows, strict=True):
+                grown.items.append(self._recorder.all_rows(column))
+            return final
 
     def _inside(
         self, frame: _Frame, block: Any, values: Environment, inputs: Sequence[Any] = ()
@@ -378,6 +409,22 @@ def _written_back(written: Sequence[str], values: Environment, results: Sequence
 def _mutable(values: Environment) -> set[int]:
     """The ids of the lists and dicts among values."""
     return {id(value) for value in values.values() if isinstance(value, (list, dict))}
+
+
+def _with_appended(lists: Mapping[int, _Grown], frame: _Frame, rows: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The rows of the lists that a loop carries, behind them those that this round appended.
+
+    Raises:
+        _Appends: it appends to others.
+    """
+    if more := frame.appended.keys() - lists:
+        new = [(key, *frame.appended[key]) for key in frame.appended if key in more]
+        raise _Appends({key: (items, row) for key, items, (row, *_) in new})
+    after = []
+    for key, before in zip(lists, rows, strict=True):
+        _, added = frame.appended.get(key, ([], []))
+        after.append(torch.cat([before, *(row.unsqueeze(0) for row in added)]) if added else before)
+    return after
 
 
 def _check_kinds(before: _Template, after: _Template) -> None:
