@@ -193,3 +193,14 @@ def test_formulas_that_differ_at_few_sizes_are_not_taken_for_one() -> None:
     sizes.present(formulas)
     assert [sizes.simplest(formula) for formula in formulas] == formulas
     assert sizes.simplest(smaller(7 * ((height + 24) // 28), height // 4)) == height // 4
+
+
+def test_what_is_done_at_other_sizes_alone_is_not_the_model() -> None:
+    def padded(x: torch.Tensor) -> torch.Tensor:
+        if x.shape[1] < 12:
+            x = torch.cat([x, x.new_zeros(2, 12 - x.shape[1])], 1)
+        return x[:, :12] + 1
+
+    with pytest.raises(DynamicShapeError, match="does not work at other sizes"):
+        export(padded, (torch.randn(2, 7),), dynamic_shapes={"x": {1: "n"}})
+    export(padded, (torch.randn(2, 17),), dynamic_shapes={"x": {1: "n"}}).validate().check()

@@ -161,6 +161,8 @@ def record_at_samples(
             problem = problem or error
             continue
         captured.constraints = constraints_of(captured.decisions, signature.sample_sizes, signature.symbols())
+        if problem is not None and not _is_of_example(captured, signature.sizes_of_example()):
+            continue
         fixed = [constraint for constraint in captured.constraints if constraint.fixed]
         if not fixed:
             return captured
@@ -172,6 +174,12 @@ def record_at_samples(
         return recorded()
     assert problem is not None  # the loop ended by an error
     raise _explained(problem, model, signature) from problem
+
+
+def _is_of_example(captured: CapturedGraph, sizes: Mapping[str, int]) -> bool:
+    """Whether what was recorded is what the code does at the example's sizes, but for what it has kept of these."""
+    kept = {f"{name} != {size}" for name, size in sizes.items()}
+    return all(each.admits(sizes) or each.expression in kept for each in captured.constraints)
 
 
 def _raise_fixed(constraint: Constraint) -> NoReturn:
