@@ -49,6 +49,25 @@ def test_a_wrong_rule_is_no_fault_of_the_model() -> None:
     assert "the exported model is less exact than eager" in report.results[0].message
 
 
+class _Exceeds(torch.nn.Module):
+    """Whether products exceed limits that are one rounding error less."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("limits", torch.nextafter(X * 3, torch.tensor(0.0)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 3 > self.limits
+
+
+def test_eager_is_right_by_luck_alone() -> None:
+    """Eager agrees with float64 at the example, and does not beside it."""
+    below = {aten.mul.Tensor: lambda op, self, other: op.Mul(op.Mul(self, other), 1 - 2.0**-22)}
+    report = export(_Exceeds(), (X,), lowerings=below).validate()
+    assert report.ill_conditioned
+    assert "eager at inputs moved by a rounding error is" in report.results[0].message
+
+
 def _without_bias(op, input, weight, bias=None):
     return op.MatMul(input, op.Transpose(weight, perm=[1, 0]))
 

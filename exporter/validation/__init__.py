@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ from exporter.validation.reports import (
 )
 from exporter.validation.runtime import run
 from exporter.validation.shadow import raised, session_or_shadow
-from exporter.validation.subjects import Subject
+from exporter.validation.subjects import Call, Subject
 
 if TYPE_CHECKING:
     from exporter.program import Program
@@ -167,7 +167,7 @@ class _Check:
         self.differing: tuple[int, str] | None = None
         self._tolerances, self._open_axes = tolerances_of(subject.model), axes_by_values(subject.model.graph)
         self._expected: dict[int, _Expected] = {}
-        self._exacts: dict[int, list[torch.Tensor]] = {}
+        self._others: dict[tuple[Any, int], list[torch.Tensor]] = {}
 
     def on_provider(self, name: str, full: str, options: Mapping[str, Any] | None) -> ProviderResult:
         """What a provider makes of the subject."""
@@ -235,23 +235,26 @@ class _Check:
         expected = self._expect(index).outputs
         if len(differences) != len(expected):
             return differences
+        ways = self.subject.exact, self.subject.nearby
         return tuple(
-            judged(difference, a, b, functools.partial(self._exact, index, i))
+            judged(difference, a, b, *(partial(self._otherwise, way, index, i) for way in ways))
             for i, (difference, a, b) in enumerate(zip(differences, expected, got, strict=True))
         )
 
-    def _exact(self, index: int, place: int) -> torch.Tensor | None:
-        """An output of the reference in float64; None where it does not run so, or is random."""
+    def _otherwise(
+        self, way: Callable[[Call], list[torch.Tensor]] | None, index: int, place: int
+    ) -> torch.Tensor | None:  # fmt: skip
+        """An output of the reference, run in another way; None where it does not run so, or is random."""
         subject, call = self.subject, self.subject.calls[index]
-        if subject.exact is None or self._expect(index).random:
+        if way is None or self._expect(index).random:
             return None
-        if index not in self._exacts:
+        if (way, index) not in self._others:
             try:
                 with subject.untouched():
-                    self._exacts[index] = subject.exact(call)
+                    self._others[way, index] = way(call)
             except Exception:  # code that asks for float32 by name is no problem of the exporter
-                self._exacts[index] = []
-        found = self._exacts[index]
+                self._others[way, index] = []
+        found = self._others[way, index]
         return found[place] if place < len(found) else None
 
     def _expect(self, index: int) -> _Expected:

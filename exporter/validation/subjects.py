@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from exporter import eager, structures
 from exporter.errors import InputError
 from exporter.signature import is_value
 from exporter.validation import inputs as make
-from exporter.validation.conditioning import in_float64, raised
+from exporter.validation.conditioning import in_float64, nudged, raised
 from exporter.validation.runtime import is_random, run, session_of
 from exporter.validation.tensor_files import data_sets
 
@@ -56,6 +57,7 @@ class Subject:
         evaluate: what the reference gives for a call, under a random seed.
         untouched: puts back what calls of the reference change.
         exact: what the reference gives for a call in float64; None where there is no code to run.
+        nearby: what it gives for inputs that are others by a rounding error; None where there is none.
         program: where the model came from `export`.
     """
 
@@ -67,6 +69,7 @@ class Subject:
     evaluate: Callable[[Call, int], list[torch.Tensor]]
     untouched: Callable[[], AbstractContextManager[None]]
     exact: Callable[[Call], list[torch.Tensor]] | None = None
+    nearby: Callable[[Call], list[torch.Tensor]] | None = None
     program: Program | None = None
 
     @property
@@ -93,13 +96,16 @@ def of_program(
         with in_float64(program.reference):
             return evaluate(replace(call, arguments=[raised(leaf) for leaf in call.arguments]), 0)
 
+    def nearby(call: Call) -> list[torch.Tensor]:
+        return evaluate(replace(call, arguments=[nudged(leaf) for leaf in call.arguments]), 0)
+
     calls = [
         Call(description, leaves, [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)])
         for description, leaves in _program_calls(program, inputs, sizes, awkward)
     ]
     return Subject(
         type(program.reference).__name__, program.model, None, calls, program.signature.result_names,
-        evaluate, lambda: eager.untouched_values(program.reference), exact, program,
+        evaluate, lambda: eager.untouched_values(program.reference), exact, nearby, program,
     )  # fmt: skip
 
 
@@ -172,7 +178,12 @@ def of_file(
         with in_float64(function):
             return evaluate(replace(call, arguments=structures.rebuild(call.arguments, iter(leaves))), 0)
 
-    return Subject(title, loaded, path, calls, names, evaluate, lambda: eager.untouched_values(function), exact)
+    def nearby(call: Call) -> list[torch.Tensor]:
+        leaves = [nudged(leaf) for _, leaf in structures.flatten(call.arguments)]
+        return evaluate(replace(call, arguments=structures.rebuild(call.arguments, iter(leaves))), 0)
+
+    untouched = functools.partial(eager.untouched_values, function)
+    return Subject(title, loaded, path, calls, names, evaluate, untouched, exact, nearby)
 
 
 def load(model: str | Path | ir.Model | onnx.ModelProto) -> tuple[ir.Model, Path | None]:
