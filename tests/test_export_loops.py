@@ -223,3 +223,8 @@ def test_rounds_that_do_not(model: Model) -> None:
     with pytest.raises(DynamicShapeError):
         export(model, (x,), dynamic_shapes={"x": {1: "seq"}})
     export(model, (x,)).validate().check()
+
+
+def test_the_last_of_the_parts_is_that_at_every_size() -> None:
+    program = export(lambda x: x.unbind(0)[-1] + x.unbind(0)[0], (torch.randn(3, 4),), dynamic_shapes={"x": {0: "n"}})
+    program.validate(sizes=[{"n": 1}, {"n": 6}]).check()

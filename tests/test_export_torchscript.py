@@ -126,6 +126,15 @@ def cut_by_value(x):
 
 
 @torch.jit.script
+def over_parts(x):
+    rows, total = x.unbind(0), torch.zeros_like(x[0])
+    for i, row in enumerate(rows):
+        total = total + row * i
+    doubled = [row * 2 for row in rows]
+    return total, rows[-1], torch.stack(doubled), len(rows)
+
+
+@torch.jit.script
 def until(x, limit: int = 6):
     rounds = 0
     done = False
@@ -356,6 +365,7 @@ CASES = [
     Case("grows_by_rounds", beams, _x(5, 7), fixed=(1,)),
     Case("appends_until", greedy, _x(6, 5), fixed=(1,)),
     Case("branches_of_other_sizes", cut_by_value, _X),
+    Case("over_parts", over_parts, _X),
     Case("writes_in_loops", write_rows, _X),
     Case("containers", containers, _X, fixed=(0,)),
     Case("numbers", numbers, _X, fixed=(1,)),

@@ -48,6 +48,25 @@ class NoRound(BaseException):
         self.loop, self.place = loop, place
 
 
+class _Parts(tuple[torch.Tensor, ...]):
+    """The parts of a tensor; those that are counted from its end are taken from there, however many there are."""
+
+    whole: torch.Tensor | None = None
+    dim = 0
+
+    def __getitem__(self, place: Any) -> Any:
+        is_from_end = type(place) is int and -len(self) <= place < 0
+        return (
+            self.whole.select(self.dim, place) if is_from_end and self.whole is not None else super().__getitem__(place)
+        )
+
+
+def _parts(tensor: torch.Tensor, dim: int, parts: Sequence[torch.Tensor]) -> _Parts:
+    made = _Parts(parts)
+    made.whole, made.dim = tensor, dim
+    return made
+
+
 @contextlib.contextmanager
 def visits(recorder: Recorder, manner: Manner) -> Iterator[None]:
     """Let a `for` statement go through the places where a mask is true, but those that have no round.
@@ -62,8 +81,10 @@ def visits(recorder: Recorder, manner: Manner) -> Iterator[None]:
         return comprehended_rows(recorder, manner, frame, tensor, dim or 0) if rows is None else rows
 
     def unbind(tensor: torch.Tensor, dim: int = 0) -> Any:
-        rows = rows_of(sys._getframe(1), tensor, dim) if isinstance(tensor, RecordedTensor) else None
-        return originals[1](tensor, dim) if rows is None else rows
+        if not isinstance(tensor, RecordedTensor):
+            return originals[1](tensor, dim)
+        rows = rows_of(sys._getframe(1), tensor, dim)
+        return _parts(tensor, dim, originals[1](tensor, dim)) if rows is None else rows
 
     def iterate(tensor: RecordedTensor) -> Iterator[Any]:
         frame = sys._getframe(1)
