@@ -50,6 +50,15 @@ def test_every_front_end_gives_the_same_graph(front_end: str, shapes: Any) -> No
     assert ops(program) == ops(export(Classifier().eval(), (torch.randn(2, 3, 6, 6),), dynamic_shapes=shapes))
 
 
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+def test_hooks_of_the_model_itself_run(front_end: str) -> None:
+    layer = nn.Linear(3, 4)
+    layer.register_forward_pre_hook(lambda module, inputs: (inputs[0] + 1,))
+    layer.register_forward_hook(lambda module, inputs, output: output * 2)
+    program = passes(layer, torch.randn(2, 3), capture=front_end)
+    assert ops(program).split()[0] == "Add"  # the other may have become part of the weights
+
+
 def test_dynamo_takes_recurrent_layers_and_models_that_compute_nothing() -> None:
     program = passes(nn.LSTM(3, 4, batch_first=True), torch.randn(2, 5, 3), capture="compile")
     assert "LSTM" in ops(program).split()

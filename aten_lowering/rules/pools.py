@@ -79,13 +79,16 @@ def _maxima(
     kind = dtype(x)
     wide = float_kernel(kind) if kind in _MAXIMA or not is_integer(kind) else ir.DataType.DOUBLE
     kernel, dilation, padding = (each_axis(setting, space) for setting in (kernel, dilation, padding))
-    if not all(type(k) is int for k in kernel):
-        _check_whole("max_pool", kernel, space_of(x, space), [*padding, outputs - 1])
-        return [op.reduce("ReduceMax", x, list(range(rank(x) - space, rank(x))), keepdims=True)]
+    stride = each_axis(stride, space, kernel)
+    if axes := _whole_axes("max_pool", kernel, space_of(x, space), padding, outputs > 1):
+        x = op.reduce("ReduceMax", x, [rank(x) - space + axis for axis in axes], keepdims=True)
+        kernel, stride = ([1 if axis in axes else s for axis, s in enumerate(by)] for by in (kernel, stride))
+        if not any(padding) and {*kernel, *stride} == {1}:
+            return [x]
     results = op.emit(
         "MaxPool", [_padded_apart(op, op.cast(batched(op, x, space), wide))],
         {
-            "kernel_shape": kernel, "strides": each_axis(stride, space, kernel), "pads": [*padding, *padding],
+            "kernel_shape": kernel, "strides": stride, "pads": [*padding, *padding],
             "dilations": None if set(dilation) == {1} else dilation, "ceil_mode": int(ceil_mode) or None,
         }, outputs=outputs,
     )  # fmt: skip
@@ -108,13 +111,17 @@ def _padded_apart(op: Builder, x: Value) -> Value:
     return x if number or is_integer(dtype(x)) else op.Pad(value, pads, op.constant(-0.0, dtype(x)))
 
 
-def _check_whole(name: str, kernel: Sequence[Size], sizes: Sequence[Size], others: Sequence[int]) -> None:
-    """A window of symbolic size must be the whole of space, without padding or anything else."""
-    if any(others) or not all(same(k, size) is True for k, size in zip(kernel, sizes, strict=True)):
+def _whole_axes(
+    name: str, kernel: Sequence[Size], sizes: Sequence[Size], padding: Sequence[int], asks_more: bool
+) -> list[int]:  # fmt: skip
+    """The axes along which a window is of a symbolic size, which must be all of the axis, and not `asks_more`."""
+    axes = [axis for axis, k in enumerate(kernel) if type(k) is not int]
+    if any(asks_more or padding[axis] or same(kernel[axis], sizes[axis]) is not True for axis in axes):
         raise LoweringError(
-            f"aten.{name}: kernel_size must be static or, without padding, the whole of space, got {kernel}",
+            f"aten.{name}: kernel_size must be static or, without padding, the whole of an axis, got {kernel}",
             hint="pool with a window of fixed size, or with adaptive pooling",
         )
+    return axes
 
 
 @lowers(aten.avg_pool1d.default)
@@ -147,9 +154,11 @@ def _averages(
     kind = dtype(x)
     kernel, padding = each_axis(kernel, space), each_axis(padding, space)
     stride = each_axis(stride, space, kernel)
-    if not all(type(k) is int for k in kernel):
-        _check_whole("avg_pool", kernel, space_of(x, space), [*padding, divisor or 0])
-        return op.reduce("ReduceMean", x, list(range(rank(x) - space, rank(x))), keepdims=True)
+    if axes := _whole_axes("avg_pool", kernel, space_of(x, space), padding, divisor is not None):
+        x = op.reduce("ReduceMean", x, [rank(x) - space + axis for axis in axes], keepdims=True)
+        kernel, stride = ([1 if axis in axes else s for axis, s in enumerate(by)] for by in (kernel, stride))
+        if not any(padding) and {*kernel, *stride} == {1}:
+            return x
     whole = batched(op, x, space)
     if float_kernel(kind) not in _AVERAGES:
         result = _summed(op, whole, kernel, stride, padding, ceil_mode, count_include_pad, divisor)

@@ -25,7 +25,8 @@ def take_apart(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
     """Parts by their places where the sizes decide how many they are.
 
     Where the samples disagree about how many, the dim is fixed by whoever uses the parts, but not by
-    whoever uses only one of the first.
+    whoever uses only one of the first.  Where the length of a part depends on a size too, their number is
+    what the example has, which is a condition on the sizes.
     """
     names = [argument.name for argument in schema_of(func).arguments]
     given = {"dim": 0} | dict(zip(names, args, strict=False)) | kwargs
@@ -54,7 +55,11 @@ def take_apart(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
         least = [_compared(whole, operator.gt, step * (counts[0] - 1))] if counts[0] > 1 else []
         recorder.limit([*least, _compared(whole, operator.le, step * counts[0])], parts)
     if len(set(counts)) > 1 and parts:
-        recorder.fix_count(whole.node if isinstance(whole, torch.SymInt) else step.node, parts)
+        if isinstance(step, torch.SymInt):  # `x.split(x.shape[1] // 2, 1)`
+            least = [_compared(step * (counts[0] - 1), operator.lt, whole)] if counts[0] > 1 else []
+            recorder.limit([*least, _compared(step * counts[0], operator.ge, whole)], parts)
+        else:
+            recorder.fix_count(whole.node, parts)
     return parts
 
 

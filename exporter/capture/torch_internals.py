@@ -51,6 +51,7 @@ __all__ = [
     "disabled_torch_function",
     "dynamo_takes_recurrent_layers",
     "forward_sequence",
+    "forward_with_hooks",
     "higher_order",
     "integer_bindings",
     "is_higher_order",
@@ -184,6 +185,12 @@ def is_mutable(overload: Any) -> bool:
 def mark_dynamic(tensor: torch.Tensor, axis: int) -> None:
     """Tell Dynamo that a dim of an example is dynamic, whatever its size is."""
     torch._dynamo.maybe_mark_dynamic(tensor, axis)
+
+
+def forward_with_hooks(module: torch.nn.Module) -> Callable[..., Any]:
+    """What calling a module does, where calls of modules mean something else."""
+    call: Callable[..., Any] = module._call_impl
+    return call
 
 
 def dynamo_takes_recurrent_layers() -> contextlib.AbstractContextManager[None]:
