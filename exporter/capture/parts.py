@@ -58,7 +58,7 @@ def take_apart(recorder: Recorder, func: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(step, torch.SymInt):  # `x.split(x.shape[1] // 2, 1)`
             least = [_compared(step * (counts[0] - 1), operator.lt, whole)] if counts[0] > 1 else []
             recorder.limit([*least, _compared(step * counts[0], operator.ge, whole)], parts)
-        else:
+        elif isinstance(whole, torch.SymInt):
             recorder.fix_count(whole.node, parts)
     return parts
 
