@@ -228,3 +228,32 @@ def test_rounds_that_do_not(model: Model) -> None:
 def test_the_last_of_the_parts_is_that_at_every_size() -> None:
     program = export(lambda x: x.unbind(0)[-1] + x.unbind(0)[0], (torch.randn(3, 4),), dynamic_shapes={"x": {0: "n"}})
     program.validate(sizes=[{"n": 1}, {"n": 6}]).check()
+
+
+def _counted(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    state, states = torch.zeros(4), []
+    for i, row in enumerate(x, start=2):
+        state = torch.tanh(state + row * i)
+        states.append(state)
+    return torch.stack(states), state
+
+
+def _paired(x: torch.Tensor) -> torch.Tensor:
+    total = x[0]
+    for a, b in zip(x.unbind(0), x.flip(0), strict=True):
+        total = total * 0.5 + a * b
+    return total
+
+
+def _numbered_parts(x: torch.Tensor) -> torch.Tensor:
+    total = torch.zeros(())
+    for place, part in enumerate(x.unbind(0)):
+        total = total + part.sum() / (place + 1)
+    return total
+
+
+@pytest.mark.parametrize("function", [_counted, _paired, _numbered_parts])
+def test_rows_with_their_places_and_with_each_other(function: Callable[..., Any]) -> None:
+    program = export(function, (torch.randn(3, 4),), dynamic_shapes={"x": {0: "n"}})
+    assert program.report.decisions == []
+    program.validate(sizes=[{"n": 2}, {"n": 7}]).check()

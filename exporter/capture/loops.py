@@ -78,6 +78,32 @@ def rolled_rows(
     return None if loop is None else (tensor.select(axis, place) for place in loop)
 
 
+def rolled_together(
+    recorder: Recorder, manner: Manner, frame: types.FrameType, name: str, columns: Sequence[tuple[torch.Tensor, int]]
+) -> Iterator[tuple[Any, tuple[torch.Tensor, ...]]] | None:
+    """The place and the parts of a round of `for ... in enumerate(x)` or `zip(x, y)`, as one loop; else None.
+
+    Args:
+        recorder: what the model is recorded by.
+        manner: how its code is run.
+        frame: where the statement is.
+        name: enumerate or zip.
+        columns: the tensors, each with the axis along which it is gone through.
+    """
+    lengths: list[int | torch.SymInt] = [tensor.shape[axis] for tensor, axis in columns]
+    counts = {length.node.values if isinstance(length, torch.SymInt) else None for length in lengths}
+    if not manner.rolls or len(counts) > 1 or None in counts:
+        return None
+    tree = tree_of(frame.f_code)
+    statement = None if tree is None else _statement_at(tree, frame.f_lineno)
+    if statement is None or _called(statement.iter) != name:
+        return None
+    loop = rolled_loop(recorder, manner, frame, (lengths[0],))
+    if loop is None:
+        return None
+    return ((place, tuple(tensor.select(axis, place) for tensor, axis in columns)) for place in loop)
+
+
 def check_closed(recorder: Recorder) -> None:
     """Hold a recording to using nothing of a loop's rounds but what its variables are after it.
 
@@ -103,8 +129,8 @@ def _loop(recorder: Recorder, frame: types.FrameType, bounds: Sequence[Any]) -> 
     count = (stop - start + step - 1) // step if step > 0 else (start - stop - step - 1) // -step
     if min(count.node.values) < 1 or not count > 0:
         return None
-    loaded, index = loaded_after(tree, statement), _index(statement)
-    if any(node.id == index for node in loaded):
+    loaded, counting = loaded_after(tree, statement), _targets(statement)
+    if any(node.id in counting for node in loaded):
         return None
     joined = frozenset(frame.f_locals) - set(parameters(frame.f_code)) - {
         node.id for node in loaded if node not in arguments_of_joins(tree)
@@ -120,7 +146,7 @@ class Loop:
         joined: frozenset[str], start: Any, step: int, count: Any,
     ) -> None:  # fmt: skip
         self._recorder, self._frame, self._loaded = recorder, frame, loaded
-        self._index = _index(statement)
+        self._targets = _targets(statement)
         self._start, self._step, self._count = start, step, count
         self._joined = joined
 
@@ -151,7 +177,7 @@ class Loop:
         self._finish(*rounds)
 
     def _state(self) -> State:
-        return State({name: value for name, value in self._frame.f_locals.items() if name != self._index})
+        return State({name: value for name, value in self._frame.f_locals.items() if name not in self._targets})
 
     def _place(self) -> Any:
         """Which round it is, as a number that the graph is given."""
@@ -361,17 +387,17 @@ def _grouped(state: State, paths: Sequence[Path]) -> list[tuple[RecordedTensor, 
     return list(groups.values())
 
 
-def _index(statement: ast.For) -> str:
-    """The variable that a loop counts in."""
-    return statement.target.id if isinstance(statement.target, ast.Name) else ""
+def _targets(statement: ast.For) -> frozenset[str]:
+    """The variables that a loop gives values to in each round."""
+    return frozenset(node.id for node in ast.walk(statement.target) if isinstance(node, ast.Name))
 
 
 def _statement(tree: ast.AST, line: int) -> ast.For | None:
-    """The `for name in range(...)` or `for name in tensor` at a line that goes through all its rounds."""
+    """The `for name in range(...)`, or through the parts of tensors, at a line that goes through all its rounds."""
     found = _statement_at(tree, line)
-    if found is None or not isinstance(found.target, ast.Name):
+    if found is None or not isinstance(found.target, (ast.Name, ast.Tuple)):
         return None
-    if not isinstance(found.iter, ast.Name) and _called(found.iter) not in ("range", "unbind"):
+    if not isinstance(found.iter, ast.Name) and _called(found.iter) not in ("range", "unbind", "enumerate", "zip"):
         return None
     stored = (node for node in ast.walk(found) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
     return None if any(stored) or any(map(leaves_early, found.body)) else found

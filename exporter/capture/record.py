@@ -27,6 +27,7 @@ from exporter.capture.number_types import NumbersAsked, asks_for_type, listed, n
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import Recorder
 from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
+from exporter.capture.rows import rows_together
 from exporter.capture.sizes import SAMPLES
 from exporter.capture.subscripts import getitem, setitem
 from exporter.capture.tensors import RecordedTensor, Spec, contiguous
@@ -210,6 +211,7 @@ def recording(
         stack.enter_context(ranges(*rolled, listed))
         stack.enter_context(open_numbers(recorder))
         stack.enter_context(visits(recorder, manner))
+        stack.enter_context(rows_together(recorder, manner))
         stack.enter_context(numbers(manner.symbolic_in or ()))
         stack.enter_context(script_calls(Script(recorder).call))
         stack.enter_context(replaced_functions())

@@ -22,6 +22,7 @@ from exporter.capture.comprehensions import comprehended_rows
 from exporter.capture.inert import tree_of
 from exporter.capture.loops import Manner, State, leaves_early, loaded_after, rolled_rows
 from exporter.capture.recorder import Recorder
+from exporter.capture.rows import parts_of
 from exporter.capture.tensors import RecordedTensor, Storage
 from exporter.capture.torch_internals import outside_modes, replace_tensor
 from exporter.errors import CaptureError
@@ -48,25 +49,6 @@ class NoRound(BaseException):
         self.loop, self.place = loop, place
 
 
-class _Parts(tuple[torch.Tensor, ...]):
-    """The parts of a tensor; those that are counted from its end are taken from there, however many there are."""
-
-    whole: torch.Tensor | None = None
-    dim = 0
-
-    def __getitem__(self, place: Any) -> Any:
-        is_from_end = type(place) is int and -len(self) <= place < 0
-        return (
-            self.whole.select(self.dim, place) if is_from_end and self.whole is not None else super().__getitem__(place)
-        )
-
-
-def _parts(tensor: torch.Tensor, dim: int, parts: Sequence[torch.Tensor]) -> _Parts:
-    made = _Parts(parts)
-    made.whole, made.dim = tensor, dim
-    return made
-
-
 @contextlib.contextmanager
 def visits(recorder: Recorder, manner: Manner) -> Iterator[None]:
     """Let a `for` statement go through the places where a mask is true, but those that have no round.
@@ -84,7 +66,7 @@ def visits(recorder: Recorder, manner: Manner) -> Iterator[None]:
         if not isinstance(tensor, RecordedTensor):
             return originals[1](tensor, dim)
         rows = rows_of(sys._getframe(1), tensor, dim)
-        return _parts(tensor, dim, originals[1](tensor, dim)) if rows is None else rows
+        return parts_of(tensor, dim, originals[1](tensor, dim)) if rows is None else rows
 
     def iterate(tensor: RecordedTensor) -> Iterator[Any]:
         frame = sys._getframe(1)
