@@ -92,6 +92,30 @@ def test_lists_of_a_dynamic_length(function: Callable[[Tensor], Tensor]) -> None
     assert not any(decision.fixed for decision in program.report.decisions)
 
 
+REPEATED: dict[str, Callable[[Tensor], Any]] = {
+    "integers": lambda x: x * torch.tensor([3] * x.shape[1]),
+    "floats, the size first": lambda x: x + torch.as_tensor(x.shape[1] * [0.5, 1.5])[::2],
+    "sizes": lambda x: x + torch.tensor([x.shape[1], 2] * x.shape[1]).sum(),
+    "of the dtype of another": lambda x: x * x.new_tensor([2] * x.shape[1]),
+    "with more": lambda x: x.new_zeros(len([1] * x.shape[1] + [2]), 2),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_lists_that_repeat_numbers(name: str) -> None:
+    program = export(Calling(REPEATED[name]), torch.randn(2, 10), dynamic_shapes=({1: "n"},))
+    program.validate(sizes=[{"n": 7}, {"n": 16}, {"n": 65}]).check()
+    assert not any(decision.fixed for decision in program.report.decisions)
+
+
+def test_lists_that_repeat_something_else() -> None:
+    def names(x: Tensor) -> Tensor:
+        return x + len(["a"] * x.shape[1]) + len([[1]] * 2)
+
+    with pytest.raises(ExportError, match="fixes n == 10"):
+        export(Calling(names), torch.randn(2, 10), dynamic_shapes=({1: "n"},))
+
+
 def test_a_part_of_a_list_that_has_no_formula() -> None:
     with pytest.raises(ExportError, match="fixes n == 10"):
         export(Calling(_to_a_place), torch.randn(2, 10), dynamic_shapes=({1: "n"},))

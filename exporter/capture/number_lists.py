@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ class NumberList:
     """What stands for a list of numbers: parts of it, its length and what it is put together of are symbolic.
 
     Attributes:
-        numbers: int64 [n].
+        numbers: [n], int64 or what torch makes of floats.
     """
 
     ndim = 1
@@ -56,7 +57,39 @@ class NumberList:
 
 
 def _numbers(items: Any) -> torch.Tensor:
-    return items.numbers if isinstance(items, NumberList) else torch.tensor(items, dtype=torch.int64)
+    if isinstance(items, NumberList):
+        return items.numbers
+    return torch.tensor(items, dtype=None if float in map(type, items) else torch.int64)
+
+
+@contextlib.contextmanager
+def repeated_lists(repeats: Callable[[], bool]) -> Iterator[None]:
+    """Let `[0] * size` of numbers be symbolic, where Python would take the size for a number.
+
+    Args:
+        repeats: whether it may be; it is told so by being asked.
+    """
+    names = "__mul__", "__rmul__"
+    originals = {name: getattr(torch.SymInt, name) for name in names}
+
+    def taking(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def multiplied(size: Any, other: Any) -> Any:
+            if type(other) is list and other and {*map(type, other)} <= _NUMBERS and repeats():
+                return NumberList(_numbers(other).repeat(size))
+            return original(size, other)
+
+        return multiplied
+
+    for name, original in originals.items():
+        setattr(torch.SymInt, name, taking(original))
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(torch.SymInt, name, original)
+
+
+_NUMBERS = {int, float, torch.SymInt}
 
 
 def is_listed(frame: types.FrameType) -> bool:

@@ -63,6 +63,7 @@ def _replacements(recorder: Recorder) -> dict[tuple[Any, str], Function]:
     functions[torch.SymInt, "__divmod__"] = lambda original, self, other: (self // other, self % other)
     functions[torch.SymInt, "__rdivmod__"] = lambda original, self, other: (other // self, other % self)
     functions[torch, "as_tensor"] = _as_tensor
+    functions[torch.Tensor, "new_tensor"] = _new_tensor
     for name in ("fftfreq", "rfftfreq"):
         functions[torch.fft, name] = _frequencies
     for name, overload in (("linspace", aten.linspace.default), ("logspace", aten.logspace.default)):
@@ -110,6 +111,15 @@ def _as_tensor(original: Function, data: Any, dtype: torch.dtype | None = None, 
     if isinstance(data, (torch.SymInt, torch.SymFloat, NumberList, list, tuple)):
         return torch.tensor(data, dtype=dtype, device=device)
     return original(data, dtype=dtype, device=device)
+
+
+def _new_tensor(
+    original: Function, tensor: torch.Tensor, data: Any, dtype: torch.dtype | None = None, **options: Any
+) -> torch.Tensor:  # fmt: skip
+    """`x.new_tensor([0] * size)`, of the dtype of `x`."""
+    if isinstance(data, NumberList):
+        return torch.tensor(data, dtype=dtype or tensor.dtype)
+    return original(tensor, data, dtype=dtype, **options)
 
 
 def _spaced(

@@ -22,7 +22,7 @@ from exporter.capture.handlers import HANDLERS, set_data
 from exporter.capture.known import ValueNeeded
 from exporter.capture.libraries import replaced_functions
 from exporter.capture.loops import Manner, check_closed, rolled_loop
-from exporter.capture.number_lists import NumberList
+from exporter.capture.number_lists import NumberList, repeated_lists
 from exporter.capture.number_types import NumbersAsked, asks_for_type, listed, numbers
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import Recorder
@@ -209,6 +209,7 @@ def recording(
         stack.enter_context(extremes())
         rolled = [partial(function, recorder, manner) for function in (rolled_loop, rolled_comprehension)]
         stack.enter_context(ranges(*rolled, listed))
+        stack.enter_context(repeated_lists(manner.roll))
         stack.enter_context(open_numbers(recorder))
         stack.enter_context(visits(recorder, manner))
         stack.enter_context(rows_together(recorder, manner))

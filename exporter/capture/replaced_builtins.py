@@ -65,7 +65,7 @@ def tensors_of_parts(kind: type[torch.Tensor]) -> Iterator[None]:
 
     def tensor(data: Any, **options: Any) -> torch.Tensor:
         if isinstance(data, NumberList):
-            return data.numbers.to(options.get("dtype") or torch.int64)
+            return data.numbers.to(options.get("dtype") or data.numbers.dtype)
         if isinstance(data, torch.Tensor) or not is_open(data):
             return original(data, **options)
         if isinstance(data, (list, tuple)):
