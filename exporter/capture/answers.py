@@ -238,13 +238,20 @@ class Answers(Memory, Sources):
 
         The same value is the same number, and a sum of integers is the sum of their numbers.
         """
-        size = self._open_size(self.node_of(tensor))
+        return size_from_node(self._opened(self.node_of(tensor)))
+
+    def _opened(self, node: fx.Node) -> SizeNode:
+        """The number that a node holds; what it is added to, and was not asked for before, is open itself."""
+        size = self._open_size(node)
+        if size is None and (start := _moved(node)) is not None:
+            self._opened(start)
+            size = self._open_size(node)
         if size is None:
-            node = self.record(aten._local_scalar_dense.default, (tensor,), {})
-            samples = _samples(torch.empty((), dtype=tensor.dtype).item(), len(self.opened))
-            size = SizeNode(self, samples, None, (node, None), data=True)
-        self.opened[self.numbering.of(self.node_of(tensor))] = size
-        return size_from_node(size)
+            item = self.record(aten._local_scalar_dense.default, (node,), {})
+            samples = _samples(torch.empty((), dtype=node.meta["specs"][0][0].dtype).item(), len(self.opened))
+            size = SizeNode(self, samples, None, (item, None), data=True)
+        self.opened[self.numbering.of(node)] = size
+        return size
 
     def _open_size(self, node: fx.Node) -> SizeNode | None:
         """The number that a node holds, where it was asked for before or is computed from such integers."""
@@ -296,6 +303,17 @@ class Answers(Memory, Sources):
 def _literal_or_size(operand: Any) -> Any:
     """What stands for an operand of a size."""
     return operand.values[0] if isinstance(operand, SizeNode) and operand.is_literal else operand
+
+
+def _moved(node: fx.Node) -> fx.Node | None:
+    """What an integer of rank 0 is, but for a number that is added to it; None where it is computed otherwise."""
+    if node.target not in (aten.add.Tensor, aten.sub.Tensor) or node.kwargs:
+        return None
+    start, number = node.args
+    if not isinstance(start, fx.Node) or type(number) is not int or "specs" not in start.meta:
+        return None
+    (column,) = start.meta["specs"]
+    return None if column[0].shape or column[0].dtype.is_floating_point or column[0].dtype == torch.bool else start
 
 
 def _is_asked_by_user() -> bool:
