@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from exporter import export
-from exporter.errors import CaptureError
+from exporter.errors import CaptureError, ModelError
 from tests.lowering import Case, both_ways, compare, session_of
 
 
@@ -341,6 +341,12 @@ def _traced(module: nn.Module, *shapes: tuple[int, ...]) -> nn.Module:
         return torch.jit.trace(module.eval(), tuple(torch.randn(shape) for shape in shapes), check_trace=False)
 
 
+def _traced_encoder() -> nn.Module:
+    """Not by its fast path, which it takes where there are no gradients."""
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval()
+    return torch.jit.trace(encoder, torch.randn(2, 5, 8), check_trace=False)
+
+
 def _loaded(module: nn.Module) -> nn.Module:
     memory = io.BytesIO()
     torch.jit.save(torch.jit.script(module), memory)
@@ -387,6 +393,7 @@ CASES = [
          fixed=(1,)),
     Case("script_attention", torch.jit.script(Attention(True).eval()), _x(2, 5, 8), fixed=(2,)),
     Case("traced_attention", _traced(Attention(True), (2, 5, 8)), _x(2, 5, 8), fixed=(2,)),
+    Case("traced_encoder", _traced_encoder(), _x(2, 5, 8), fixed=(2,)),
     Case("traced_attention_norm_last", _traced(Attention(False), (2, 5, 8)), _x(2, 5, 8), fixed=(2,)),
 ]  # fmt: skip
 
@@ -480,3 +487,8 @@ def test_an_element_of_a_list_that_a_loop_appended_to() -> None:
 
     with pytest.raises(CaptureError):
         export(first_of, (torch.zeros(3, 2),))
+
+
+def test_a_scripted_module_without_forward() -> None:
+    with pytest.raises(ModelError, match=r"must have a forward\(\) that can be called"):
+        export(torch.jit.script(nn.LSTM(4, 3)), (torch.randn(5, 2, 4),))

@@ -96,6 +96,16 @@ def capture_model(
     raise errors[0]
 
 
+def _forward_of(model: torch.nn.Module) -> Callable[..., Any]:
+    try:
+        return model.forward
+    except AttributeError as error:  # torch.jit.script leaves it out where it has several, as of nn.LSTM
+        raise ModelError(
+            f"model: must have a forward() that can be called: {error}",
+            hint="script a module that calls this one, or give this one as it was before torch.jit.script",
+        ) from error
+
+
 def _capture(
     front_end: str,
     model: Any,
@@ -106,7 +116,7 @@ def _capture(
     keeps: Keeps,
 ) -> tuple[CapturedGraph, Signature]:
     """Record the function of one front end; dims without a name that the model fixes become static."""
-    forward = model.forward if isinstance(model, torch.nn.Module) else model
+    forward = _forward_of(model) if isinstance(model, torch.nn.Module) else model
 
     def attempt(fixed: Collection[str]) -> tuple[CapturedGraph, Signature]:
         signature = Signature(forward, args, kwargs, **naming)

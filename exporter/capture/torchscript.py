@@ -109,7 +109,8 @@ class Script:
         Raises:
             CaptureError: the graph has a node that cannot be recorded.
         """
-        graph = function.inlined_graph
+        with outside_modes():  # to inline, torch compares constants
+            graph = function.inlined_graph
         arguments = list(function.schema.arguments)
         self._owners.append(owner)
         given = [] if owner is None else [owner]
