@@ -59,6 +59,28 @@ def test_hooks_of_the_model_itself_run(front_end: str) -> None:
     assert ops(program).split()[0] == "Add"  # the other may have become part of the weights
 
 
+class Compiled(nn.Module):
+    """A part, a method and a function that the user has compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.compile(nn.Linear(3, 4)), nn.Linear(4, 3)
+        self.second.compile()
+
+    @torch.compile
+    def scaled(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.compile(torch.sin)(self.scaled(self.second(self.first(x).relu())))
+
+
+@pytest.mark.parametrize("front_end", FRONT_ENDS)
+def test_what_the_model_compiles_is_recorded_as_it_was_written(front_end: str) -> None:
+    program = passes(Compiled(), torch.randn(2, 3), capture=front_end, dynamic_shapes={"x": {0: "batch"}})
+    assert ops(program) == "Gemm Relu Gemm Sin"  # the factor has become part of the weights
+
+
 def test_dynamo_takes_recurrent_layers_and_models_that_compute_nothing() -> None:
     program = passes(nn.LSTM(3, 4, batch_first=True), torch.randn(2, 5, 3), capture="compile")
     assert "LSTM" in ops(program).split()

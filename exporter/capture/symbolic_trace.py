@@ -197,6 +197,7 @@ def _traced(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signat
         stack.enter_context(untouched(root))
         stack.enter_context(above_autograd())
         stack.enter_context(compiling())
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(padded_encoders())
         leaves = inputs_of(recorder, signature)
         inputs = [leaves[i] for i in signature.tensor_indices]
