@@ -340,7 +340,7 @@ def _answer_for_sizes(node: SizeNode) -> bool | None:
     if not (_is_of_sizes(first) and _is_of_sizes(second)):
         return None
     if node.operation in (operator.eq, operator.ne) and (_is_added(first, second) or _is_added(second, first)):
-        return node.operation is operator.ne  # what is added is not 0
+        return bool(node.values[0])  # what values decide and is added counts as more than 0
     trivial = any(operand.is_literal and operand.values[0] in (0, 1) for operand in (first, second))
     return bool(node.values[0]) if trivial or first.values == second.values else None
 
