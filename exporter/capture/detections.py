@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from exporter.capture.tensors import RecordedTensor, same_sizes
 from exporter.capture.torch_internals import higher_order
 
 _HEADS = "torchvision.models.detection.roi_heads"
@@ -25,6 +26,25 @@ def batched_nms(
     largest = torch.cat([boxes.reshape(-1), boxes.new_zeros(1)]).max()
     apart = idxs.to(boxes) * (largest + 1)
     return torch.ops.torchvision.nms(boxes + apart[:, None], scores, iou_threshold)
+
+
+def regions_of_images(boxes: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Put the boxes of all images below each other, behind the place of their image: [L_i, 4] each -> [sum L_i, 5].
+
+    As many boxes for each image are one tensor, of which there may be any number of images.
+    """
+    if _are_alike(boxes):
+        rows = torch.stack(list(boxes))
+        places = torch.arange(rows.shape[0], device=rows.device).to(rows.dtype)[:, None, None]
+        return torch.cat([places.expand(-1, rows.shape[1], -1), rows], 2).flatten(0, 1)
+    return torch.cat([F.pad(rows, (1, 0), value=float(place)) for place, rows in enumerate(boxes)])
+
+
+def _are_alike(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether tensors have one shape at every sample, asked without deciding anything."""
+    if any(type(tensor) is not RecordedTensor for tensor in tensors):
+        return False
+    return all(same_sizes(tensors[0], tensor) for tensor in tensors)  # type: ignore[arg-type]  # asked for above
 
 
 def batch_images(transform: Any, images: list[torch.Tensor], size_divisible: int = 32) -> torch.Tensor:

@@ -10,7 +10,13 @@ from typing import Any
 
 import torch
 
-from exporter.capture.detections import batch_images, batched_nms, keypoints_of_heatmaps, masks_in_image
+from exporter.capture.detections import (
+    batch_images,
+    batched_nms,
+    keypoints_of_heatmaps,
+    masks_in_image,
+    regions_of_images,
+)
 from exporter.capture.torch_internals import adaptive_softmax_result, outside_modes
 
 
@@ -45,6 +51,7 @@ def _module_to(module: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.M
 
 # Module, and the name in it: of a function, or of a class and its method.
 _REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("torchvision.ops._utils", "convert_boxes_to_roi_format"): regions_of_images,
     ("torchvision.ops.boxes", "batched_nms"): batched_nms,
     ("torchvision.models.detection.transform", "GeneralizedRCNNTransform.batch_images"): batch_images,
     ("torchvision.models.detection.transform", "paste_masks_in_image"): masks_in_image,
