@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from exporter import ExportError, Program, export
-from exporter.errors import InputError
+from exporter.errors import CaptureError, InputError
 from tests.lowering import ops
 
 FRONT_ENDS = ("record", "symbolic_trace", "compile", "export")
@@ -85,6 +85,14 @@ def test_dynamo_takes_recurrent_layers_and_models_that_compute_nothing() -> None
     program = passes(nn.LSTM(3, 4, batch_first=True), torch.randn(2, 5, 3), capture="compile")
     assert "LSTM" in ops(program).split()
     passes(lambda x, y: {"b": y, "a": x}, torch.randn(2), torch.randn(3), capture="compile")
+
+
+def test_a_graph_of_dynamo_that_fails_leaves_no_transform_on() -> None:
+    layer = nn.LSTM(3, 4)
+    for front_end in ("compile", "auto"):
+        with pytest.raises(CaptureError):
+            export(torch.func.grad(lambda x: layer(x)[0].sum()), (torch.randn(5, 2, 3),), capture=front_end)
+    assert type(torch.func.grad(torch.sum)(torch.ones(2))) is torch.Tensor
 
 
 def test_exported_program_as_the_model() -> None:

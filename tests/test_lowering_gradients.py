@@ -157,6 +157,7 @@ LOSSES = [
     Case("nll_loss of one example", _nll, _classes(4), fixed=(0,)),
     Case("nll_loss of pixels", _nll, _classes(2, 4, 3, 5), dynamic=False),
     Case("mse_loss", _pair(1, aten.mse_loss_backward, 1), _two),
+    Case("mse_loss by integers", lambda x, t: aten.mse_loss_backward(torch.tensor(1.0), x, (t * 5).long(), 1), _two),
     Case("mse_loss, each", _pair(0, aten.mse_loss_backward, 0), _two),
     Case("smooth_l1_loss", _pair(1, aten.smooth_l1_loss_backward, 1, 0.7), _two),
     Case("smooth_l1_loss without a curve", _pair(2, aten.smooth_l1_loss_backward, 2, 0.0), _two),

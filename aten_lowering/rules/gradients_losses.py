@@ -56,7 +56,7 @@ def _mean_of(op: Builder, grad: Value, x: Value, reduction: int) -> Value:
 def mse_loss_backward(op: Builder, grad_output: Value, self: Value, target: Value, reduction: int) -> Value:
     """[*S]: 2 (x - t) g."""
     grad = _mean_of(op, op.Mul(grad_output, 2.0), self, reduction)
-    return op.Mul(op.Sub(self, target), grad)
+    return op.Mul(op.Sub(self, op.cast(target, dtype(self))), grad)
 
 
 @lowers(aten.smooth_l1_loss_backward.default)

@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from exporter import structures
-from exporter.capture.torch_internals import DynamoError, dynamo_takes_recurrent_layers, mark_dynamic, reset_dynamo
+from exporter.capture.torch_internals import DynamoError, dynamo_settings, mark_dynamic, reset_dynamo
 from exporter.errors import CaptureError
 from exporter.signature import Signature
 
@@ -54,7 +54,7 @@ def compiled_function(
             mark_dynamic(signature.leaves[index], axis)
     reset_dynamo()
     try:
-        with torch.no_grad(), dynamo_takes_recurrent_layers():
+        with torch.no_grad(), dynamo_settings():
             result = torch.compile(model, backend=capture, fullgraph=True)(*args, **kwargs)
     except DynamoError as error:
         raise CaptureError(f"torch.compile: {_first_lines(error)}") from error

@@ -42,6 +42,7 @@ from exporter.capture.torch_internals import (
     script_calls,
     subscripts,
     tensors_as_sizes,
+    transforms_ended,
 )
 from exporter.capture.torchscript import Script
 from exporter.capture.visits import NoRound, visits
@@ -197,6 +198,7 @@ def recording(
         around = spans.modules(modules, around)
     with ExitStack() as stack:
         stack.enter_context(untouched(model))
+        stack.enter_context(transforms_ended())
         stack.enter_context(compiling(manner.flags))
         stack.enter_context(torch.compiler.set_stance("force_eager"))  # what the model compiled runs as it was written
         stack.enter_context(subscripts(partial(getitem, recorder), partial(setitem, recorder)))

@@ -23,7 +23,7 @@ from exporter.capture.handlers import HANDLERS
 from exporter.capture.record import inputs_of, state_names, with_values_asked_for
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor
-from exporter.capture.torch_internals import above_autograd, compiling, forward_with_hooks
+from exporter.capture.torch_internals import above_autograd, call_with_hooks, compiling
 from exporter.eager import untouched
 from exporter.signature import Signature
 
@@ -190,7 +190,8 @@ def _traced(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signat
         given = iter(proxies)
         leaves = [next(given) if isinstance(leaf, torch.Tensor) else leaf for leaf in signature.leaves]
         positional, keyword = signature.unflatten(leaves)
-        results.append((forward_with_hooks(model) if model is root else model)(*positional, **keyword))
+        called = functools.partial(call_with_hooks, model) if model is root else model
+        results.append(called(*positional, **keyword))
         return [leaf for _, leaf in structures.flatten(results[0]) if _is_proxy(leaf)]
 
     with ExitStack() as stack:

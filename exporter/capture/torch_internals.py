@@ -44,14 +44,14 @@ __all__ = [
     "adaptive_softmax_result",
     "backward_sequence",
     "below_autograd",
+    "call_with_hooks",
     "compiling",
     "control_flow_as_called",
     "custom_function_calls",
     "decomposition_of",
     "disabled_torch_function",
-    "dynamo_takes_recurrent_layers",
+    "dynamo_settings",
     "forward_sequence",
-    "forward_with_hooks",
     "higher_order",
     "integer_bindings",
     "is_higher_order",
@@ -78,6 +78,7 @@ __all__ = [
     "size_from_node",
     "storage_of",
     "subscripts",
+    "transforms_ended",
     "tree_flatten",
     "tree_flatten_with_path",
     "tree_leaves",
@@ -101,6 +102,7 @@ parse_schema = torch._C.parse_schema
 _CLASSES = "__torch__.torch.classes."  # written in C++, such as that of packed weights
 _SCRIPTED = (torch._C.ScriptFunction, torch._C.ScriptMethod)
 DynamoError = torch._dynamo.exc.TorchDynamoException
+call_with_hooks = torch.nn.Module._call_impl  # what calling a module does, where calls mean something else
 disabled_torch_function = torch._C._disabled_torch_function_impl
 layer_bindings = torch._C._nn  # the functions in C++ that layers call
 outside_modes = torch.utils._python_dispatch._disable_current_modes
@@ -187,16 +189,20 @@ def mark_dynamic(tensor: torch.Tensor, axis: int) -> None:
     torch._dynamo.maybe_mark_dynamic(tensor, axis)
 
 
-def forward_with_hooks(module: torch.nn.Module) -> Callable[..., Any]:
-    """What calling a module does, where calls of modules mean something else."""
-    call: Callable[..., Any] = module._call_impl
-    return call
-
-
-def dynamo_takes_recurrent_layers() -> contextlib.AbstractContextManager[None]:
+def dynamo_settings() -> contextlib.AbstractContextManager[None]:
     """Let Dynamo capture recurrent layers whole, which it refuses lest others take them apart."""
     patched: contextlib.AbstractContextManager[None] = torch._dynamo.config.patch(allow_rnn=True)
     return patched
+
+
+@contextlib.contextmanager
+def transforms_ended() -> Iterator[None]:
+    """End what is on of `torch.func.grad` and its like after the block, as where a graph that starts them fails."""
+    depth = torch._C._functorch.get_dynamic_layer_stack_depth()
+    try:
+        yield
+    finally:
+        torch._C._functorch.pop_dynamic_layer_stack_and_undo_to_depth(depth)
 
 
 def reset_dynamo() -> None:
