@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 from torch import nn
+from transformers.utils.output_capturing import CompileableContextVar
 
 from exporter import export
 
@@ -164,3 +165,27 @@ def test_external_data_as_asked(tmp_path: Path, external: bool) -> None:
     path = export(model, (torch.zeros(1, 64),)).save(tmp_path / "model.onnx", external_data=external)
     assert (tmp_path / "model.onnx.data").exists() == external
     onnx.checker.check_model(str(path), full_check=True)
+
+
+def test_what_a_model_within_a_model_records() -> None:
+    """As GIT and SAM with `output_attentions=True`: the outer one goes on recording behind the inner one."""
+    recorded = CompileableContextVar("recorded")
+
+    def inner(x: torch.Tensor) -> torch.Tensor:
+        token = recorded.set([])
+        recorded.get().append(x + 1)
+        recorded.reset(token)
+        return x * 2
+
+    def outer(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found: list[torch.Tensor] = []
+        token = recorded.set(found)
+        y = inner(x)
+        if recorded.get() is not None:
+            recorded.get().append(y * 3)
+        recorded.reset(token)
+        return y, *found
+
+    program = export(outer, (torch.randn(2, 3),))
+    assert len(program.model.graph.outputs) == 2
+    program.validate().check()

@@ -40,6 +40,14 @@ def _adaptive_prediction(module: Any, input: torch.Tensor) -> torch.Tensor:
     return module.log_prob(input).argmax(dim=1)
 
 
+def _set_context(variable: Any, value: Any) -> Any:
+    """Set what a model within a model records, as transformers does: what the outer one records is put back after.
+
+    While a model is compiled it is a plain one, and what the outer model records is lost behind the inner one.
+    """
+    return variable.context_var.set(value)
+
+
 _TO = torch.nn.Module.to
 
 
@@ -56,6 +64,7 @@ _REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torchvision.models.detection.transform", "GeneralizedRCNNTransform.batch_images"): batch_images,
     ("torchvision.models.detection.transform", "paste_masks_in_image"): masks_in_image,
     ("torchvision.models.detection.roi_heads", "heatmaps_to_keypoints"): keypoints_of_heatmaps,
+    ("transformers.utils.output_capturing", "CompileableContextVar.set"): _set_context,
     ("torch.nn.modules.adaptive", "AdaptiveLogSoftmaxWithLoss.forward"): _adaptive_softmax,
     ("torch.nn.modules.adaptive", "AdaptiveLogSoftmaxWithLoss.predict"): _adaptive_prediction,
     ("torch.nn.modules.module", "Module.to"): _module_to,
