@@ -106,7 +106,7 @@ def _over_parts(x: torch.Tensor) -> Any:
     for part in x.unbind(1):
         h = torch.tanh(h + part)
         rows.append(h)
-    for part in torch.unbind(x, dim=1):
+    for part in torch.unbind(input=x, dim=1):
         h = h * part
     return torch.stack(rows, dim=1), h
 

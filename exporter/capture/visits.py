@@ -62,11 +62,11 @@ def visits(recorder: Recorder, manner: Manner) -> Iterator[None]:
         rows = rolled_rows(recorder, manner, frame, tensor, dim)
         return comprehended_rows(recorder, manner, frame, tensor, dim or 0) if rows is None else rows
 
-    def unbind(tensor: torch.Tensor, dim: int = 0) -> Any:
-        if not isinstance(tensor, RecordedTensor):
-            return originals[1](tensor, dim)
-        rows = rows_of(sys._getframe(1), tensor, dim)
-        return parts_of(tensor, dim, originals[1](tensor, dim)) if rows is None else rows
+    def unbind(input: torch.Tensor, dim: int = 0) -> Any:
+        if not isinstance(input, RecordedTensor):
+            return originals[1](input, dim)
+        rows = rows_of(sys._getframe(1), input, dim)
+        return parts_of(input, dim, originals[1](input, dim)) if rows is None else rows
 
     def iterate(tensor: RecordedTensor) -> Iterator[Any]:
         frame = sys._getframe(1)
