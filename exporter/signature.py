@@ -262,8 +262,9 @@ class Signature:
             self.sample_sizes = {name: (sizes[1], sizes[0], *sizes[2:]) for name, sizes in self.sample_sizes.items()}
 
     def sizes_of_example(self) -> dict[str, int]:
-        """The example's size of each dynamic dim."""
-        return example_sizes(self.dims, self.leaves)
+        """Name of each dim that is no formula -> its size in the example."""
+        sizes = example_sizes(self.dims, self.leaves)
+        return {name: sizes[name] for name in self.sample_sizes}
 
     def sizes_to_run(self) -> list[dict[str, int]]:
         """Two choices of sizes near the example's, of the kind that the model took."""

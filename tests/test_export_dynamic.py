@@ -13,6 +13,7 @@ from torch.export import Dim
 from aten_lowering.equal_sizes import EqualSizes
 from exporter import export
 from exporter.errors import DynamicShapeError
+from exporter.validation.inputs import sizes_to_try
 from shape_inference import smaller, symbol
 from tests.lowering import ops
 
@@ -184,7 +185,18 @@ def test_what_a_call_before_has_left_in_the_model() -> None:
     example = torch.randn(1, 5, 7)
     model(example)
     program = export(model, example, dynamic_shapes={"x": {1: "height", 2: "width"}})
+    assert program.signature.sizes_of_example() == {"height": 5, "width": 7}
+    assert max(max(sizes.values()) for sizes in sizes_to_try(program)) < 20, "sizes to try are near the example's"
     program.validate(sizes=[{"height": 5, "width": 7}, {"height": 5, "width": 9}, {"height": 1, "width": 3}]).check()
+
+
+def test_code_that_goes_another_way_at_the_example_is_not_recorded_elsewhere() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        rows = torch.nn.functional.avg_pool2d(x, 2, ceil_mode=True)
+        return rows.sum() if rows.shape[-1] > 4 else rows + torch.zeros(4, 4)
+
+    with pytest.raises(DynamicShapeError, match="does not work at other sizes"):
+        export(model, torch.randn(1, 8, 8), dynamic_shapes={"x": {1: "height", 2: "width"}})
 
 
 def test_formulas_that_differ_at_few_sizes_are_not_taken_for_one() -> None:

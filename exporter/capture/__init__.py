@@ -5,6 +5,7 @@ Every front end ends in the recorder (`record.py`), and so in one normal form (`
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -171,7 +172,7 @@ def record_at_samples(
             problem = problem or error
             continue
         captured.constraints = constraints_of(captured.decisions, signature.sample_sizes, signature.symbols())
-        if problem is not None and not _is_of_example(captured, signature.sizes_of_example()):
+        if problem is not None and not _is_of_example(captured, signature):
             continue
         fixed = [constraint for constraint in captured.constraints if constraint.fixed]
         if not fixed:
@@ -186,10 +187,21 @@ def record_at_samples(
     raise _explained(problem, model, signature) from problem
 
 
-def _is_of_example(captured: CapturedGraph, sizes: Mapping[str, int]) -> bool:
-    """Whether what was recorded is what the code does at the example's sizes, but for what it has kept of these."""
+def _is_of_example(captured: CapturedGraph, signature: Signature) -> bool:
+    """Whether what was recorded is what the code does at the example's sizes, but for what it has kept of these.
+
+    What it has kept it compares with the sizes by == or !=.
+    """
+    sizes = signature.sizes_of_example()
+    if signature.sizes_at(0) == sizes:
+        return True
     kept = {f"{name} != {size}" for name, size in sizes.items()}
-    return all(each.admits(sizes) or each.expression in kept for each in captured.constraints)
+    answers = [decision.size for decision in captured.decisions if not decision.fixed]  # the example's come second
+    alike = all(len(set(size.values[:2])) == 1 or size.operation in _EQUALITIES for size in answers)
+    return alike and all(each.admits(sizes) or each.expression in kept for each in captured.constraints)
+
+
+_EQUALITIES = (operator.eq, operator.ne)
 
 
 def _raise_fixed(constraint: Constraint) -> NoReturn:

@@ -53,7 +53,7 @@ def other_sizes(signature: Signature, sizes: Mapping[str, int], seed: int) -> li
 def sizes_to_try(program: Program) -> list[dict[str, int]]:
     """Two choices of sizes for the dynamic dims, other than the example's, that the constraints admit."""
     choices = program.signature.sizes_to_run()
-    example = program.signature.sizes_at(0)
+    example = program.signature.sizes_of_example()
     choices.append({name: size - 1 for name, size in example.items()})
     fitting = [
         sizes

@@ -117,8 +117,8 @@ def _program_calls(
     if any(isinstance(leaf, torch.Tensor) for leaf in signature.leaves):
         yield "other values", make.other_values(signature, 0)
     for i, chosen in enumerate(make.sizes_to_try(program) if sizes is None else sizes):
-        _check_sizes(chosen, signature.sizes_at(0))
-        full = {**signature.sizes_at(0), **chosen}
+        _check_sizes(chosen, signature.sizes_of_example())
+        full = {**signature.sizes_of_example(), **chosen}
         yield make.described(chosen), make.other_sizes(signature, full, i + 1)
     if awkward:
         for kind in make.AWKWARD:
