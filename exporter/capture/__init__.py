@@ -220,11 +220,12 @@ def _sample_choices(signature: Signature) -> Iterator[None]:
         return
     for relate in (lambda: None, lambda: signature.relate(sums=False), lambda: signature.relate(sums=True)):
         relate()
-        # What a call before has left in the model, such as a grid, may be of use at the example's size alone.
-        for elsewhere in (False, True):
-            for attempt in (0, 1, 2, 3):  # multiples come before sums: a size of 6 is not 2 + 4 because it may be
-                for near in (False, True):
-                    signature.choose_samples(attempt, near=near, elsewhere=elsewhere)
+        for attempt in (0, 1, 2, 3):  # multiples come before sums: a size of 6 is not 2 + 4 because it may be
+            for near in (False, True):
+                signature.choose_samples(attempt, near=near)
+                yield
+                if not attempt:  # what a call before has left in the model may be of use at the example's size alone
+                    signature.choose_samples(attempt, near=near, elsewhere=True)
                     yield
 
 
