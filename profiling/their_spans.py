@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import bench
 
-from exporter.capture.torch_internals import module_calls
+from exporter.capture.replaced_torch import module_calls
 from exporter.profile.charts import Chart
 from exporter.profile.spans import Spans
 

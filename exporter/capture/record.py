@@ -27,6 +27,14 @@ from exporter.capture.number_types import NumbersAsked, asks_for_type, listed, n
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import Recorder
 from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
+from exporter.capture.replaced_torch import (
+    custom_function_calls,
+    data_written,
+    integer_bindings,
+    module_calls,
+    subscripts,
+    tensors_as_sizes,
+)
 from exporter.capture.rows import rows_together
 from exporter.capture.sizes import SAMPLES
 from exporter.capture.subscripts import getitem, setitem
@@ -35,13 +43,7 @@ from exporter.capture.torch_internals import (
     above_autograd,
     compiling,
     control_flow_as_called,
-    custom_function_calls,
-    data_written,
-    integer_bindings,
-    module_calls,
     script_calls,
-    subscripts,
-    tensors_as_sizes,
     transforms_ended,
 )
 from exporter.capture.torchscript import Script
