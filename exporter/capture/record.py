@@ -5,49 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import torch
 
 from exporter.capture.branches import explored, is_in_users_code, is_raised_by_user
-from exporter.capture.comprehensions import rolled_comprehension
 from exporter.capture.counts import Counts, CountsEqual
 from exporter.capture.custom_functions import Keeps, whole_functions
-from exporter.capture.encoders import padded_encoders
 from exporter.capture.fixing import warn_fixed_values
-from exporter.capture.folding import seeds
 from exporter.capture.graph import CapturedGraph, live_nodes
-from exporter.capture.handlers import HANDLERS, set_data
+from exporter.capture.handlers import HANDLERS
 from exporter.capture.known import ValueNeeded
-from exporter.capture.libraries import replaced_functions
-from exporter.capture.loops import Manner, check_closed, rolled_loop
-from exporter.capture.number_lists import NumberList, repeated_lists
-from exporter.capture.number_types import NumbersAsked, asks_for_type, listed, numbers
-from exporter.capture.open_numbers import open_numbers
+from exporter.capture.loops import Manner, check_closed
+from exporter.capture.number_types import NumbersAsked, asks_for_type
 from exporter.capture.recorder import Recorder
-from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
-from exporter.capture.replaced_torch import (
-    custom_function_calls,
-    data_written,
-    integer_bindings,
-    module_calls,
-    subscripts,
-    tensors_as_sizes,
-)
-from exporter.capture.rows import rows_together
+from exporter.capture.replaced_torch import custom_function_calls
 from exporter.capture.sizes import SAMPLES
-from exporter.capture.subscripts import getitem, setitem
+from exporter.capture.surroundings import surroundings
 from exporter.capture.tensors import RecordedTensor, Spec, contiguous
-from exporter.capture.torch_internals import (
-    above_autograd,
-    compiling,
-    control_flow_as_called,
-    script_calls,
-    transforms_ended,
-)
-from exporter.capture.torchscript import Script
-from exporter.capture.visits import NoRound, visits
+from exporter.capture.torch_internals import above_autograd
+from exporter.capture.visits import NoRound
 from exporter.eager import untouched
 from exporter.errors import DataDependentError
 from exporter.profile.timeline import current
@@ -92,18 +69,26 @@ def record(
         except NoRound as found:
             manner = replace(manner, no_rounds=(manner.no_rounds or frozenset()) | {(found.loop, found.place)})
         except Exception as error:
-            if manner.rolled:
-                manner = replace(manner, rolls=False, rolled=False)
-            elif (module := asks_for_type(error, manner.symbolic_in)) is not None:
-                manner = replace(manner, symbolic_in=[*(manner.symbolic_in or ()), module])
-            elif manner.symbolic_in:
-                manner = replace(manner, rolls=signature.is_dynamic, symbolic_in=None)
-            elif manner.flags and is_in_users_code(error):  # what libraries do for exporters may be what fails
-                flags = manner.flags - 1 if is_raised_by_user(error) else 0
-                manner = replace(manner, rolls=signature.is_dynamic, flags=flags, symbolic_in=[])
-                problem = problem or error
-            else:
+            other = _another(manner, error, rolls=signature.is_dynamic)
+            if other is None:
                 raise problem or error from None
+            if other.flags < manner.flags:
+                problem = problem or error
+            manner = other
+
+
+def _another(manner: Manner, error: Exception, *, rolls: bool) -> Manner | None:
+    """In which manner to record a model again after an error; None where there is no other."""
+    if manner.rolled:
+        return replace(manner, rolls=False, rolled=False)
+    if (module := asks_for_type(error, manner.symbolic_in)) is not None:
+        return replace(manner, symbolic_in=[*(manner.symbolic_in or ()), module])
+    if manner.symbolic_in:
+        return replace(manner, rolls=rolls, symbolic_in=None)
+    if manner.flags and is_in_users_code(error):  # what libraries do for exporters may be what fails
+        flags = manner.flags - 1 if is_raised_by_user(error) else 0
+        return replace(manner, rolls=rolls, flags=flags, symbolic_in=[])
+    return None
 
 
 def with_known_values(
@@ -200,29 +185,8 @@ def recording(
         around = spans.modules(modules, around)
     with ExitStack() as stack:
         stack.enter_context(untouched(model))
-        stack.enter_context(transforms_ended())
-        stack.enter_context(compiling(manner.flags))
-        stack.enter_context(torch.compiler.set_stance("force_eager"))  # what the model compiled runs as it was written
-        stack.enter_context(subscripts(partial(getitem, recorder), partial(setitem, recorder)))
-        stack.enter_context(data_written(partial(set_data, recorder)))
-        stack.enter_context(integer_bindings(call))
-        stack.enter_context(module_calls(around))
-        stack.enter_context(control_flow_as_called())
-        stack.enter_context(lengths(RecordedTensor, NumberList))
-        stack.enter_context(tensors_of_parts(RecordedTensor))
-        stack.enter_context(tensors_as_sizes(RecordedTensor))
-        stack.enter_context(extremes())
-        rolled = [partial(function, recorder, manner) for function in (rolled_loop, rolled_comprehension)]
-        stack.enter_context(ranges(*rolled, listed))
-        stack.enter_context(repeated_lists(manner.roll))
-        stack.enter_context(open_numbers(recorder))
-        stack.enter_context(visits(recorder, manner))
-        stack.enter_context(rows_together(recorder, manner))
-        stack.enter_context(numbers(manner.symbolic_in or ()))
-        stack.enter_context(script_calls(Script(recorder).call))
-        stack.enter_context(replaced_functions())
-        stack.enter_context(padded_encoders())
-        stack.enter_context(seeds(recorder))
+        for replaced in surroundings(recorder, manner, call, around):
+            stack.enter_context(replaced)
         arguments = signature.unflatten(inputs_of(recorder, signature))
         stack.enter_context(recorder)
         try:
