@@ -52,6 +52,19 @@ NORMS = [
         Case(f"vector_norm {p} along", partial(torch.linalg.vector_norm, ord=p, dim=(0, 2), keepdim=True), _x)
         for p in ORDERS
     ],
+    *[
+        Case(
+            f"norm {p} of {rows} by {columns}",
+            partial(torch.linalg.norm, ord=p),
+            lambda rows=rows, columns=columns: [torch.randn(rows, columns)],
+            dynamic=False,
+        )
+        for p in ("fro", "nuc", 1, -2, 2, float("inf"))
+        for rows, columns in ((0, 5), (5, 0), (3, 5))
+        if p != -2 or rows * columns
+    ],
+    Case("norm of all", torch.linalg.norm, _x),
+    Case("norm of rows", partial(torch.linalg.norm, dim=1), _x),
     Case("vector_norm is one op", torch.linalg.vector_norm, _x, ops="ReduceL2"),
     Case("vector_norm of a scalar", partial(torch.linalg.vector_norm, ord=3), lambda: [torch.tensor(-2.0)]),
     Case("vector_norm as float64", partial(torch.linalg.vector_norm, dtype=torch.float64, dim=1), _x),

@@ -37,12 +37,32 @@ def matrix_norm(
             return torch.linalg.vector_norm(values, 2, (rows, columns), keepdim)
         if ord == "nuc" or abs(ord) == 2:
             found = torch.linalg.svdvals(values.movedim((rows, columns), (-2, -1)))
-            norm = found.sum(-1) if ord == "nuc" else found.amax(-1) if ord > 0 else found.amin(-1)
+            norm = found.sum(-1) if ord == "nuc" else _extreme(found, -1, ord)
             return norm.unsqueeze(min(rows, columns)).unsqueeze(max(rows, columns)) if keepdim else norm
         summed, picked = (rows, columns) if abs(ord) == 1 else (columns, rows)
         sums = values.abs().sum(summed, keepdim=True)
-        norm = sums.amax(picked, keepdim=True) if ord > 0 else sums.amin(picked, keepdim=True)
+        norm = _extreme(sums, picked, ord, keepdim=True)
         return norm if keepdim else norm.squeeze((rows, columns))
+
+
+def _extreme(values: torch.Tensor, dim: int, ord: float, keepdim: bool = False) -> torch.Tensor:
+    """The greatest along a dim for a positive order, else the least; 0 of nothing."""
+    if values.shape[dim] == 0:
+        return values.sum(dim, keepdim=keepdim)
+    return values.amax(dim, keepdim) if ord > 0 else values.amin(dim, keepdim)
+
+
+@handles(aten.linalg_norm.default, aten.linalg_norm.ord_str)
+def norm(
+    recorder: Recorder, func: Any, tensor: torch.Tensor, ord: Any = None, dim: Sequence[int] | None = None,
+    keepdim: bool = False, *, dtype: torch.dtype | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """[*S] -> [*S] without the dims: of a matrix by an order where there are two dims, else of all the elements."""
+    with recorder:
+        is_matrix = tensor.ndim == 2 if dim is None else len(dim) == 2
+        if ord is not None and is_matrix:
+            return torch.linalg.matrix_norm(tensor, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+        return torch.linalg.vector_norm(tensor, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
 
 
 @handles(aten.gradient.scalarint, aten.gradient.scalararray, aten.gradient.array)
