@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import operator
 import random
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import torch
@@ -69,11 +71,27 @@ def _held(modules: Sequence[torch.nn.Module]) -> list[Any]:
         if len(item) > _MANY:
             continue
         for value in item.values() if isinstance(item, dict) else item:
-            if isinstance(value, (dict, list)):
+            role = _role(type(value))  # type: ignore[arg-type]  # a type can be hashed
+            if role is _Role.CONTAINER:
                 stack.append(value)
-            elif type(value).__dictoffset__ and not isinstance(value, _NO_STATE):
+            elif role is _Role.OBJECT:
                 stack.append(vars(value))
     return list(found.values())
+
+
+class _Role(Enum):
+    """What a value may hold of a model's state."""
+
+    NONE = 0
+    CONTAINER = 1
+    OBJECT = 2
+
+
+@functools.lru_cache(maxsize=4096)
+def _role(kind: type) -> _Role:
+    if issubclass(kind, (dict, list)):
+        return _Role.CONTAINER
+    return _Role.OBJECT if kind.__dictoffset__ and not issubclass(kind, _NO_STATE) else _Role.NONE
 
 
 @contextlib.contextmanager
