@@ -248,9 +248,9 @@ def range_to(op: Builder, start: Operand, end: Operand, dtype: torch.dtype | Non
 def range_step(op: Builder, start: Operand, end: Operand, step: Operand, dtype: torch.dtype | None) -> Value:
     """[n], start + i step, for n = floor((end - start) / step) + 1: the end counts."""
     kind = torch.get_default_dtype() if dtype is None else dtype
-    if all(isinstance(number, (int, float)) for number in (start, end, step)):
-        count = int((end - start) / step) + 1  # type: ignore[operator]  # they are numbers
-        return arange_start_step(op, start, start + (count - 0.5) * step, step, kind)  # type: ignore[operator]  # the same
+    if isinstance(start, (int, float)) and isinstance(end, (int, float)) and isinstance(step, (int, float)):
+        count = int((end - start) / step) + 1
+        return arange_start_step(op, start, start + (count - 0.5) * step, step, kind)
     beyond = end + 1 if step == 1 and isinstance(end, (int, Dim)) else None
     if beyond is None:
         raise UnsupportedArgument(
