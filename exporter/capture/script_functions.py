@@ -51,7 +51,7 @@ def _size(tensor: torch.Tensor, dim: int | None = None) -> Any:
     return list(tensor.shape) if dim is None else tensor.shape[dim]
 
 
-class Parts(list[Any]):
+class ListOfParts(list[Any]):
     """The parts of a tensor along a dynamic dim: as many as at the example, while nobody asks for more than one.
 
     Attributes:
@@ -63,9 +63,9 @@ class Parts(list[Any]):
     dim: int
 
 
-def parts_of(tensor: torch.Tensor, dim: int = 0) -> list[Any]:
+def list_of_parts(tensor: torch.Tensor, dim: int = 0) -> list[Any]:
     """`tensor.unbind(dim)`."""
-    parts = Parts(tensor.unbind(dim))
+    parts = ListOfParts(tensor.unbind(dim))
     parts.whole, parts.dim = tensor, dim
     return parts
 
@@ -74,7 +74,7 @@ def _length(item: Any) -> Any:
     """How long a tensor or a list is; what a loop appended counts as often as it did."""
     if isinstance(item, torch.Tensor):
         return item.shape[0]
-    if type(item) is Parts and item.whole is not None:
+    if type(item) is ListOfParts and item.whole is not None:
         return item.whole.shape[item.dim]
     rows = [part.rows for part in item if type(part) is RecordedTensor and part.rows is not None]
     return item.__len__() - len(rows) + sum(row.shape[0] for row in rows)
@@ -82,7 +82,7 @@ def _length(item: Any) -> Any:
 
 def _element(items: Any, key: Any) -> Any:
     """`items[key]`; what a loop appended has no places."""
-    if type(items) is Parts and items.whole is not None:
+    if type(items) is ListOfParts and items.whole is not None:
         return items.whole.select(items.dim, key)
     found = items[key]
     if type(found) is RecordedTensor and found.rows is not None:
@@ -177,7 +177,7 @@ ALWAYS: dict[str, Function] = {
     "aten::__is__": lambda a, b: a is b,
     "aten::__isnot__": lambda a, b: a is not b,
     "aten::__getitem__": _element,
-    "aten::unbind": parts_of,
+    "aten::unbind": list_of_parts,
     "aten::_set_item": _set_item,
     "aten::__contains__": lambda items, item: item in items,
     "aten::append": _append,

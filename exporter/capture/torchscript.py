@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import torch
 
 from exporter.capture.recorder import Recorder
-from exporter.capture.script_functions import ALWAYS, ON_NUMBERS, PYTHON_TYPES, Parts, converted
+from exporter.capture.script_functions import ALWAYS, ON_NUMBERS, PYTHON_TYPES, ListOfParts, converted
 from exporter.capture.torch_internals import higher_order, outside_modes, parse_schema, tree_flatten, tree_unflatten
 from exporter.errors import CaptureError
 
@@ -135,7 +135,7 @@ class Script:
         special = _SPECIAL.get(kind)
         if special is not None:
             return special(self, node, given, values)
-        if kind in _MUTATIONS and type(given[0]) is Parts:
+        if kind in _MUTATIONS and type(given[0]) is ListOfParts:
             given[0].whole = None
         if kind in _MUTATIONS and self._frames and id(given[0]) in self._frames[-1].outer:
             self._append(kind, *given)
