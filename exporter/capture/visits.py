@@ -66,7 +66,10 @@ def visits(recorder: Recorder, manner: Manner) -> Iterator[None]:
         if not isinstance(input, RecordedTensor):
             return originals[1](input, dim)
         rows = rows_of(sys._getframe(1), input, dim)
-        return parts_of(input, dim, originals[1](input, dim)) if rows is None else rows
+        if rows is not None:
+            return rows
+        parts = originals[1](input, dim)
+        return parts_of(input, dim, parts) if isinstance(input.shape[dim], torch.SymInt) else parts
 
     def iterate(tensor: RecordedTensor) -> Iterator[Any]:
         frame = sys._getframe(1)
@@ -187,7 +190,7 @@ def _failures(failure: NoRound | None) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.Tensor.__getitem__ = original  # type: ignore[method-assign]
+        torch.Tensor.__getitem__ = original  # type: ignore[method-assign]  # it is put back
 
 
 def _choose(recorder: Recorder, is_hit: torch.Tensor, before: State, after: State, used: set[str]) -> None:
