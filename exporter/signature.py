@@ -109,6 +109,10 @@ class Signature:
         """Which leaves are integers that are left open: inputs of no dims, which the model takes as numbers."""
         return [i for i, row in enumerate(self.dims) if NUMBER in row]
 
+    def is_number(self, index: int) -> bool:
+        """Whether a leaf is one of these."""
+        return NUMBER in self.dims[index]
+
     def with_numbers(self, leaves: Sequence[Any]) -> list[Any]:
         """The leaves of a call, its open integers as tensors."""
         numbers = self.numbers

@@ -228,7 +228,7 @@ def _input(recorder: Recorder, signature: Signature, index: int) -> Any:
     if not isinstance(leaf, torch.Tensor):
         return leaf
     name = signature.input_names[index]
-    if index in signature.numbers:
+    if signature.is_number(index):
         number = recorder.placeholder(name, (Spec((), (), leaf.dtype),), leaf.device)
         return recorder.named_number(number, signature.number_at_samples(index))
     specs = tuple(contiguous(shape, leaf.dtype) for shape in signature.shapes(index, SAMPLES))
