@@ -18,7 +18,7 @@ _SAME_VALUES = {
 }  # fmt: skip
 _PARTS = {
     aten.unbind.int, aten.select.int, aten.slice.Tensor, aten.pad.default, aten.index_select.default,
-    operator.getitem, *_SAME_VALUES,
+    operator.getitem, aten._local_scalar_dense.default, *_SAME_VALUES,
 }  # fmt: skip
 # Overload -> which of its results are places along a dim, which is the argument at a place or -1.
 _PLACES = {
@@ -32,7 +32,7 @@ _PLACES = {
 
 def counts_elements(node: fx.Node) -> bool:
     """Whether a value is one of a `bincount`, or several of them."""
-    while node.op == "call_function" and node.target in {*_PARTS, aten._local_scalar_dense.default}:
+    while node.op == "call_function" and node.target in _PARTS:
         node = node.all_input_nodes[0]
     return node.target is aten.bincount.default
 
