@@ -110,7 +110,7 @@ def _guesses(recorder: Recorder) -> dict[tuple[int, ...], Any]:
     return found
 
 
-_RESHAPES = {aten.view.default, aten.reshape.default, aten._unsafe_view.default}
+RESHAPES = {aten.view.default, aten.reshape.default, aten._unsafe_view.default}
 
 
 def _ask_for_reshaped(call: Call, guesses: Mapping[tuple[int, ...], Any]) -> None:
@@ -119,7 +119,7 @@ def _ask_for_reshaped(call: Call, guesses: Mapping[tuple[int, ...], Any]) -> Non
     Raises:
         CountsEqual: the call puts elements in other sizes, and a guess decides how many they are.
     """
-    if call.func not in _RESHAPES:
+    if call.func not in RESHAPES:
         return
     tensor, target = call.args[:2]
     columns = _columns(tensor)

@@ -15,6 +15,7 @@ import torch
 from torch import fx
 
 from exporter.capture.graph import CapturedGraph, either, live_nodes
+from exporter.capture.sizes import SAMPLES
 from exporter.capture.tensors import Spec
 
 aten = torch.ops.aten
@@ -126,7 +127,7 @@ def _common(first: Any, second: Any) -> Specs:
     if a == b or [spec.shape for spec in a] == [spec.shape for spec in b]:
         return tuple(a)
     made = []
-    for i in range(3):
+    for i in range(SAMPLES):
         pairs = zip(a[i % len(a)].shape, b[i % len(b)].shape, strict=True)
         choices = [(x, y, x + y) for x, y in pairs]
         shape = tuple(x if x == y else (x, y, both)[i] for x, y, both in choices)

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from exporter.capture.counts import RESHAPES
 from exporter.capture.recorder import Recorder
-from exporter.capture.sizes import SizeNode
+from exporter.capture.sizes import SAMPLES, SizeNode
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import schema_of
 
@@ -168,7 +169,7 @@ def _split(recorder: Recorder, tensors: list[torch.Tensor], dim: int) -> torch.T
 
 def _is_of_rows(node: Any) -> bool:
     """Whether a node is a reshape to [-1, ...] of known sizes."""
-    if node.target not in (aten.view.default, aten.reshape.default, aten._unsafe_view.default):
+    if node.target not in RESHAPES:
         return False
     shape = node.args[1]
     return bool(shape) and shape[0] == -1 and all(type(size) is int for size in shape)
@@ -200,4 +201,4 @@ def _compared(size: Any, comparison: Any, other: Any) -> SizeNode:
 
 
 def _values(size: Any) -> tuple[int, ...]:
-    return tuple(size.node.values) if isinstance(size, torch.SymInt) else (size,) * 3
+    return tuple(size.node.values) if isinstance(size, torch.SymInt) else (size,) * SAMPLES

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from exporter.capture.number_lists import NumberList
+from exporter.capture.sizes import SAMPLES
 
 
 @contextlib.contextmanager
@@ -117,7 +118,9 @@ def _places(bounds: Sequence[Any]) -> list[Any] | None:
     nodes = [bound.node for bound in (start, stop, step) if type(bound) is torch.SymInt]
     if any(node.data for node in nodes):
         return None
-    columns = [bound.node.values if type(bound) is torch.SymInt else (bound,) * 3 for bound in (start, stop, step)]
+    columns = [
+        bound.node.values if type(bound) is torch.SymInt else (bound,) * SAMPLES for bound in (start, stop, step)
+    ]
     counts = {len(range(*sample)) for sample in zip(*columns, strict=False) if sample[2] > 0}
     if len(counts) != 1 or min(columns[2]) <= 0:
         return None
