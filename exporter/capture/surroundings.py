@@ -29,6 +29,21 @@ from exporter.capture.torchscript import Script
 from exporter.capture.visits import visits
 
 
+def as_written(flags: int = 2) -> list[AbstractContextManager[Any]]:
+    """What lets torch's and libraries' code run as it was written, for whoever traces it.
+
+    Args:
+        flags: how many of `is_compiling()` and `is_exporting()` are true.
+    """
+    return [
+        transforms_ended(),
+        compiling(flags),
+        torch.compiler.set_stance("force_eager"),  # what the model compiled runs as it was written
+        replaced_functions(),
+        padded_encoders(),
+    ]
+
+
 def surroundings(
     recorder: Recorder, manner: Manner, call: Callable[..., Any], around: Callable[..., Any]
 ) -> list[AbstractContextManager[Any]]:
@@ -42,9 +57,7 @@ def surroundings(
     """
     rolled = [partial(function, recorder, manner) for function in (rolled_loop, rolled_comprehension)]
     return [
-        transforms_ended(),
-        compiling(manner.flags),
-        torch.compiler.set_stance("force_eager"),  # what the model compiled runs as it was written
+        *as_written(manner.flags),
         subscripts(partial(getitem, recorder), partial(setitem, recorder)),
         data_written(partial(set_data, recorder)),
         integer_bindings(call),
@@ -61,7 +74,5 @@ def surroundings(
         rows_together(recorder, manner),
         numbers(manner.symbolic_in or ()),
         script_calls(Script(recorder).call),
-        replaced_functions(),
-        padded_encoders(),
         seeds(recorder),
     ]

@@ -17,13 +17,13 @@ import torch
 from torch import fx
 
 from exporter import structures
-from exporter.capture.encoders import padded_encoders
 from exporter.capture.graph import Decision
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.record import inputs_of, state_names, with_values_asked_for
 from exporter.capture.recorder import Recorder
+from exporter.capture.surroundings import as_written
 from exporter.capture.tensors import RecordedTensor
-from exporter.capture.torch_internals import above_autograd, call_with_hooks, compiling
+from exporter.capture.torch_internals import above_autograd, call_with_hooks
 from exporter.eager import untouched
 from exporter.signature import Signature
 
@@ -197,9 +197,8 @@ def _traced(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signat
     with ExitStack() as stack:
         stack.enter_context(untouched(root))
         stack.enter_context(above_autograd())
-        stack.enter_context(compiling())
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.enter_context(padded_encoders())
+        for replaced in as_written():
+            stack.enter_context(replaced)
         leaves = inputs_of(recorder, signature)
         inputs = [leaves[i] for i in signature.tensor_indices]
         names = [f"input_{i}" for i in range(len(inputs))]

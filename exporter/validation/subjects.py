@@ -56,8 +56,7 @@ class Subject:
         output_names: the outputs to compare, in order.
         evaluate: what the reference gives for a call, under a random seed.
         untouched: puts back what calls of the reference change.
-        exact: what the reference gives for a call in float64; None where there is no code to run.
-        nearby: what it gives for inputs that are others by a rounding error; None where there is none.
+        code: what the reference runs, which can run in float64 too; None where there is no code.
         program: where the model came from `export`.
     """
 
@@ -68,14 +67,22 @@ class Subject:
     output_names: list[str]
     evaluate: Callable[[Call, int], list[torch.Tensor]]
     untouched: Callable[[], AbstractContextManager[None]]
-    exact: Callable[[Call], list[torch.Tensor]] | None = None
-    nearby: Callable[[Call], list[torch.Tensor]] | None = None
+    code: Any = None
     program: Program | None = None
 
     @property
     def is_random(self) -> bool:
         """Whether the model draws random numbers, by the ops that it has."""
         return any(is_random(node) for node in self.model.graph)
+
+    def exact(self, call: Call) -> list[torch.Tensor]:
+        """What the reference gives for a call in float64."""
+        with in_float64(self.code):
+            return self.evaluate(_changed(call, raised), 0)
+
+    def nearby(self, call: Call) -> list[torch.Tensor]:
+        """What the reference gives for inputs that are others by a rounding error."""
+        return self.evaluate(_changed(call, nudged), 0)
 
 
 def of_program(
@@ -92,20 +99,13 @@ def of_program(
         result = eager.call(program.reference, program.signature, call.arguments)
         return _results([result, eager.buffers(program.reference, program.signature.updated_buffers)])
 
-    def exact(call: Call) -> list[torch.Tensor]:
-        with in_float64(program.reference):
-            return evaluate(replace(call, arguments=[raised(leaf) for leaf in call.arguments]), 0)
-
-    def nearby(call: Call) -> list[torch.Tensor]:
-        return evaluate(replace(call, arguments=[nudged(leaf) for leaf in call.arguments]), 0)
-
     calls = [
         Call(description, leaves, [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)])
         for description, leaves in _program_calls(program, inputs, sizes, awkward)
     ]
     return Subject(
         type(program.reference).__name__, program.model, None, calls, program.signature.result_names,
-        evaluate, lambda: eager.untouched_values(program.reference), exact, nearby, program,
+        evaluate, lambda: eager.untouched_values(program.reference), program.reference, program,
     )  # fmt: skip
 
 
@@ -167,23 +167,12 @@ def of_file(
 
     def evaluate(call: Call, seed: int) -> list[torch.Tensor]:
         eager.seed(seed)
-        args, kwargs = structures.rebuild(
-            call.arguments, (_copy(leaf) for _, leaf in structures.flatten(call.arguments))
-        )
+        args, kwargs = _changed(call, _copy).arguments
         with torch.no_grad():
             return _results(function(*args, **kwargs))
 
-    def exact(call: Call) -> list[torch.Tensor]:
-        leaves = [raised(leaf) for _, leaf in structures.flatten(call.arguments)]
-        with in_float64(function):
-            return evaluate(replace(call, arguments=structures.rebuild(call.arguments, iter(leaves))), 0)
-
-    def nearby(call: Call) -> list[torch.Tensor]:
-        leaves = [nudged(leaf) for _, leaf in structures.flatten(call.arguments)]
-        return evaluate(replace(call, arguments=structures.rebuild(call.arguments, iter(leaves))), 0)
-
     untouched = functools.partial(eager.untouched_values, function)
-    return Subject(title, loaded, path, calls, names, evaluate, untouched, exact, nearby)
+    return Subject(title, loaded, path, calls, names, evaluate, untouched, function)
 
 
 def load(model: str | Path | ir.Model | onnx.ModelProto) -> tuple[ir.Model, Path | None]:
@@ -229,6 +218,12 @@ def _structure(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def _tensor(leaf: Any) -> Any:
     return torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+
+def _changed(call: Call, change: Callable[[Any], Any]) -> Call:
+    """A call whose reference takes other leaves."""
+    leaves = (change(leaf) for _, leaf in structures.flatten(call.arguments))
+    return replace(call, arguments=structures.rebuild(call.arguments, leaves))
 
 
 def _copy(leaf: Any) -> Any:
