@@ -111,8 +111,19 @@ def _over_parts(x: torch.Tensor) -> Any:
     return torch.stack(rows, dim=1), h
 
 
+def _chosen_by_values(x: torch.Tensor) -> Any:
+    """Rounds whose sizes inside depend on values, as of attention without the padding; each ends as long as x."""
+    rows = []
+    for i in range(x.shape[0]):
+        chosen = torch.nonzero(x[i, :, 0] > 0).flatten()
+        some = x[i : i + 1, chosen]
+        weights = torch.softmax(some @ some.mT, -1)
+        rows.append(torch.nn.functional.pad(weights @ some, (0, 0, 0, x.shape[1] - some.shape[1])))
+    return torch.cat(rows)
+
+
 ROLLED: list[Model] = [
-    _over_rows, _over_parts, _appended, _written, _from_the_end, _in_steps, _in_structures, _under_one_name, _in_a_loop, _loop_in_a_loop,
+    _chosen_by_values, _over_rows, _over_parts, _appended, _written, _from_the_end, _in_steps, _in_structures, _under_one_name, _in_a_loop, _loop_in_a_loop,
 ]  # fmt: skip
 
 

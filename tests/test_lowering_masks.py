@@ -25,6 +25,13 @@ def _scalar() -> list[torch.Tensor]:
     return [torch.tensor(2.0), torch.tensor(True)]
 
 
+def _last_chosen(x: torch.Tensor, m: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What was put behind the rest, and the rest, by the length of what a mask chose."""
+    chosen = x[m]
+    whole = torch.cat([x.flatten(), chosen])
+    return whole[-len(chosen) :] * chosen, whole[: -len(chosen)] + x.flatten()
+
+
 CASES = [
     Case("masked_fill", lambda x, m: x.masked_fill(m, -1.0), _x, ops="Where"),
     Case("masked_fill broadcasts", lambda x, m: (x.masked_fill(m, float("-inf")), x[0, :1].masked_fill(m, 1)), _row),
@@ -43,6 +50,13 @@ CASES = [
     Case("nonzero by axes of a scalar", lambda x, m: x.nonzero(as_tuple=True), _scalar),
     Case("nonzero_static", lambda x, m: (torch.nonzero_static(m, size=3), torch.nonzero_static(m, size=30, fill_value=7)),
          _x),
+    Case("what is chosen and what is left", lambda x, m: torch.cat([x[m], x[~m] * 2]) + x.flatten(), _x),
+    Case("what is left, before others", lambda x, m: (
+        torch.cat([x[~m], x[x > 0], x[m], x[~(x > 0)]]) + torch.cat([x, x]).flatten()), _x),
+    Case("what is left, row by row", lambda x, m: (
+        torch.stack([torch.cat([row[k], row[~k]]) for row, k in zip(x[:, 0], m[:, 0], strict=True)]) + x[:, 0]), _x,
+         fixed=(0,)),
+    Case("as many as a mask chose, from the end", _last_chosen, _x),
     Case("nonzero of a constant", lambda x, m: x[:, torch.tensor([1, 0, 1]).nonzero()[:, 0]], _x, fixed=(1,)),
     *(
         Case(f"dtype {kind}", lambda x: (x.nonzero(), x.masked_fill(x > 0, 1), x.masked_select(x > 0)),

@@ -38,7 +38,12 @@ _PRIMES = list(
 def counts_of(recorder: Recorder, values: RecordedTensor | fx.Node) -> tuple[int, ...]:
     """What stands at each sample for the number that a tensor's values decide; the same for the same values."""
     node = recorder.node_of(values) if isinstance(values, RecordedTensor) else values
-    return counts_for(recorder, recorder.numbering.of(node))
+    counts = counts_for(recorder, recorder.numbering.of(node))
+    if isinstance(values, RecordedTensor) and values.dtype is torch.bool and node.target is aten.bitwise_not.default:
+        left = counts_of(recorder, node.all_input_nodes[0])
+        whole = tuple(math.prod(at_sample(values, sample).shape) for sample in range(SAMPLES))
+        recorder.opposites |= {counts: (left, whole), left: (counts, whole)}
+    return counts
 
 
 def counts_for(recorder: Recorder, key: Any) -> tuple[int, ...]:

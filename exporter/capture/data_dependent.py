@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -169,7 +170,8 @@ def _bound(bound: Any, sample: int, default: int, size: int) -> int:
     if bound is None:
         return default
     if isinstance(bound, SizeNode):
-        return int(bound.values[sample])
+        from_end = bound.operation is operator.neg  # x[-n:]
+        return int(bound.values[sample]) + (size if from_end else 0)
     return max(bound + size, 0) if bound < 0 else min(bound, size)
 
 
@@ -201,22 +203,32 @@ def _topk(recorder: Recorder, call: Call) -> list[Outcome] | None:
 
 
 def _whole(recorder: Recorder, call: Call) -> list[Outcome] | None:
-    """A `cat` of as many parts, of the same sizes, as a tensor was split into by its values: as long as that was."""
-    wholes, (tensors, dim) = recorder.wholes, [*call.args, 0][:2]
-    if not wholes or len({tensor.ndim for tensor in tensors}) > 1:
+    """A `cat` of all parts of a tensor, split off or chosen by a mask and its opposite: as long as that was."""
+    tensors, dim = [*call.args, 0][:2]
+    if not (recorder.wholes or recorder.opposites) or len({tensor.ndim for tensor in tensors}) > 1:
         return None
-    whole = wholes.get(
-        tuple(tuple(at_sample(tensor, sample).shape[dim] for sample in range(SAMPLES)) for tensor in tensors)
-    )
-    if whole is None:
+    sizes = [tuple(at_sample(tensor, sample).shape[dim] for sample in range(SAMPLES)) for tensor in tensors]
+    whole = recorder.wholes.get(tuple(sizes))
+    known = _with_opposites(recorder, sizes) if whole is None else [whole, *((0,) * SAMPLES for _ in sizes[1:])]
+    if known == sizes:
         return None
     outcomes = []
     for sample in range(SAMPLES):
         metas = [meta_at(tensor, sample) for tensor in tensors]
-        sizes = [whole[sample], *(0 for _ in tensors[1:])]
-        parts = [stretched(meta, dim, size) for meta, size in zip(metas, sizes, strict=True)]
+        parts = [stretched(meta, dim, size[sample]) for meta, size in zip(metas, known, strict=True)]
         outcomes.append(outcome_of(torch.cat(parts, dim), metas))
     return outcomes
+
+
+def _with_opposites(recorder: Recorder, sizes: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The sizes of parts, where what a mask chooses and what it leaves are all of it and nothing."""
+    known = list(sizes)
+    for place, size in enumerate(sizes):
+        opposite, whole = recorder.opposites.get(size, (None, None))
+        if whole is not None and opposite in known[place + 1 :] and known[place] == size:
+            known[known.index(opposite, place + 1)] = (0,) * SAMPLES
+            known[place] = whole
+    return known
 
 
 # What each returns at every sample; None where values decide nothing of it.  Beside it stand the overloads of

@@ -175,7 +175,7 @@ class Loop:
                 again = after.since(now)
                 if again.tensors != changes.tensors or again.lists != changes.lists or again.others & self._loaded:
                     raise CaptureError("a loop by a dynamic size changes other variables in each of its rounds")
-                rounds.append(_Round(self._recorder, graph, given, groups, after, changes.lists, now))
+                rounds.append(_Round(self._recorder, graph, given, groups, after, changes.lists, now, self._loaded))
             for item in given:
                 item.restore()
             now = after
@@ -195,8 +195,7 @@ class Loop:
         if first.described() != last.described() or last.is_open():
             raise CaptureError("a loop by a dynamic size does something else in each of its rounds")
         needed = [
-            bool(given.placeholder.users) or given.by_writing or any(path[0] in self._loaded for path in paths)
-            for given, (_, paths) in zip(last.given, last.groups, strict=True)
+            given.is_needed(paths, self._loaded) for given, (_, paths) in zip(last.given, last.groups, strict=True)
         ]
         inits = [recorder.tensor(given.tensor) for given in itertools.compress(first.given, needed)]
         with recorder:
@@ -291,6 +290,10 @@ class _Given:
         _hold(tensor, self.placeholder)
         tensor.storage_.serial, tensor.storage_.is_given = Storage.number(), False
 
+    def is_needed(self, paths: Sequence[Path], loaded: frozenset[str]) -> bool:
+        """Whether a round uses what it is given under these paths, or what follows the loop what it leaves there."""
+        return bool(self.placeholder.users) or self.by_writing or any(path[0] in loaded for path in paths)
+
     def restore(self) -> None:
         """Let the tensor be what it was before the round."""
         tensor = self.tensor
@@ -321,12 +324,14 @@ class _Round:
     def __init__(
         self, recorder: Recorder, graph: fx.Graph, given: Sequence[_Given],
         groups: Sequence[tuple[RecordedTensor, list[Path]]], after: State, lists: Sequence[Path], now: State,
+        loaded: frozenset[str],
     ) -> None:  # fmt: skip
         self._recorder, self.graph, self.given, self.groups = recorder, graph, given, groups
         self.finals: list[RecordedTensor] = []
-        for tensor, paths in groups:
+        for item, (tensor, paths) in zip(given, groups, strict=True):
             final = after.tensors[paths[0]][0]
-            if any(after.tensors[path][0] is not final for path in paths) or kind_of(final) != kind_of(tensor):
+            is_other = any(after.tensors[path][0] is not final for path in paths) or kind_of(final) != kind_of(tensor)
+            if is_other and item.is_needed(paths, loaded):
                 raise CaptureError("a loop by a dynamic size leaves tensors of other sizes in each of its rounds")
             self.finals.append(final)
         self.lists = [now.lists[path] for path in lists]

@@ -74,6 +74,7 @@ class Recorder(Answers, DispatchMode):
         opened: number of a value -> the symbolic number that stands for it.
         sizes: node of the graph -> the size that it computes.
         wholes: the sizes of the parts that a tensor was split into by values -> the size of the whole.
+        opposites: how many a mask chooses -> how many it leaves, and how many there are.
         batches: the node of a packed sequence's batch sizes -> the first of them, a size.
         comprehensions: those over a dynamic size whose elements nobody has put together.
         is_seeded: whether the model has set torch's seed, and all that was drawn since is known.
@@ -103,6 +104,7 @@ class Recorder(Answers, DispatchMode):
         self.opened: dict[int, SizeNode] = {}
         self.sizes: dict[fx.Node, SizeNode] = {}
         self.wholes: dict[tuple[tuple[int, ...], ...], tuple[int, ...]] = {}
+        self.opposites: dict[tuple[int, ...], tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self.batches: dict[fx.Node, int | torch.SymInt] = {}
         self.comprehensions: list[Any] = []
         self.is_seeded = False
