@@ -388,6 +388,16 @@ def test_transposed_weights_keep_their_dtype(dtype: str) -> None:
     assert got.tobytes() == np.ascontiguousarray(wanted).tobytes()
 
 
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize(("index", "wanted"), [(19, "Add"), (-20, "Add"), (20, "Gather Add"), (-21, "Gather Add")])
+def test_indices_beyond_a_weight_are_left_to_the_runtime(axis: int, index: int, wanted: str) -> None:
+    text = f"""g (float[30,2] x, float[30,20] w) => (float[30,2] y) <int64[2] i = {{0, {index}}}>
+               {{ a = Gather<axis={axis}>(w, i)\n y = Add(x, a) }}"""
+    built = model(text)
+    constants.run(Rewriter(built))
+    assert ops(built) == wanted
+
+
 def test_constants_of_our_own_are_computed_at_once() -> None:
     """Each step of the chain uses the one before twice: lazy tensors would compute it 2**40 times."""
     lines = "\n".join(f"a{i} = Slice(b{i - 1}, s, e)\n b{i} = Concat<axis=0>(a{i}, a{i})" for i in range(1, 41))

@@ -129,7 +129,7 @@ def _fold(rewriter: Rewriter, node: ir.Node) -> list[ir.Value] | None:
     if is_small or all(tensor is None or _is_readable(tensor) for tensor in tensors):
         is_affordable = max(known) <= LARGEST_BYTES and rewriter.affords(known, node.inputs)
         return _at_once(rewriter, node, tensors) if is_affordable else None
-    if not _is_exact_later(node) or steps(tensors) >= MOST_STEPS or not rewriter.affords(known, node.inputs):
+    if _may_fail(node, tensors) or steps(tensors) >= MOST_STEPS or not rewriter.affords(known, node.inputs):
         return None
     return _when_written(rewriter, node, tensors)
 
@@ -155,12 +155,27 @@ def _at_once(rewriter: Rewriter, node: ir.Node, tensors: Sequence[ir.TensorProto
     ]
 
 
-def _is_exact_later(node: ir.Node) -> bool:
-    """Whether computing the node later cannot fail: of the casts, those that every number survives."""
+def _may_fail(node: ir.Node, tensors: Sequence[ir.TensorProtocol | None]) -> bool:
+    """Whether computing the node later may fail, when it is too late to leave it to the runtime.
+
+    That is a cast that not every number survives, and indices beyond the data; those that only a weight
+    holds are not read.
+    """
+    if node.op_type == "Gather":
+        data, indices = tensors
+        return data is not None and indices is not None and _is_beyond(data, indices, attribute(node, "axis", 0))
     if node.op_type != "Cast":
-        return True
+        return False
     source, target = (value.dtype for value in (node.inputs[0], node.outputs[0]) if value)
-    return source is not None and target is not None and _is_safe_cast(source, target)
+    return source is None or target is None or not _is_safe_cast(source, target)
+
+
+def _is_beyond(data: ir.TensorProtocol, indices: ir.TensorProtocol, axis: int) -> bool:
+    """Whether an index is none of [-n, n) along a dim of n."""
+    if not _is_readable(indices) or indices.size == 0:
+        return False
+    size, places = int(data.shape[axis]), indices.numpy()
+    return bool(places.min() < -size or places.max() >= size)
 
 
 def _is_safe_cast(source: ir.DataType, target: ir.DataType) -> bool:
