@@ -170,6 +170,20 @@ def test_at_most_a_number_of_what_is_chosen() -> None:
     program.validate(inputs=[(torch.rand(300) * 3 - 1,), (torch.rand(300) * 0.3,)]).check()
 
 
+def _ends(x: torch.Tensor) -> torch.Tensor:
+    """Lengths of pieces that begin where values say: the first two always do."""
+    count = (x > 0.3).sum(1).max()
+    starts = torch.cat([torch.arange(2.0).expand(x.shape[0], -1), x[:, :count] + 2], 1)
+    ends = torch.cat([starts[:, 1:], torch.full_like(starts[:, :1], x.shape[1])], 1)
+    return ends - starts + starts[:, -2:].sum()
+
+
+def test_a_part_of_what_is_joined_to_what_is_chosen() -> None:
+    """However many are chosen, there are the two that they are joined to."""
+    program = export(_ends, (torch.randn(2, 7),), dynamic_shapes={"x": {0: "batch", 1: "n"}})
+    program.validate(inputs=[(-torch.ones(2, 3),), (torch.ones(3, 5),)]).check()
+
+
 def _write_where(x: torch.Tensor) -> torch.Tensor:
     y, mask = x.clone(), x > 3
     if mask.any():
