@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from exporter import export
-from tests.lowering import Case, both_ways, session_of
+from tests.lowering import Case, both_ways, ops, session_of
 
 nan, inf = float("nan"), float("inf")
 
@@ -160,3 +160,21 @@ def test_onnxruntime_folds_integers_in_doubles(
         (result,) = session_of(export(lambda x: fold(x), (x,))).run(None, {"x": x.numpy()})
         assert float(result) == pytest.approx(float(fold(x)), rel=1e-15)
         assert (int(result) == fold(x).item()) == (numbers is exact)
+
+
+@pytest.mark.parametrize("fold", [lambda x: x.sum(-1), lambda x: x.sum((0, 2), keepdim=True), torch.sum])
+def test_sums_of_products_are_exact(fold: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Hashes are such: far beyond 2^53, and they wrap."""
+
+    def rolling_hash(x: torch.Tensor) -> torch.Tensor:
+        return fold(x * torch.tensor(1_000_000_007) ** torch.arange(x.shape[-1]))
+
+    x = torch.randint(-250, 250, (3, 4, 5))
+    (result,) = session_of(export(rolling_hash, (x,))).run(None, {"x": x.numpy()})
+    assert (torch.from_numpy(result.reshape(rolling_hash(x).shape)) == rolling_hash(x)).all()
+
+
+def test_masked_sums_are_one_node() -> None:
+    x = torch.randint(-250, 250, (3, 4))
+    assert ops(export(lambda x: (x * (x > 1)).sum(-1), (x,))) == "Greater Cast Mul ReduceSum"
+    assert ops(export(lambda x: (x * 7).sum(-1), (x,))) == "Mul ReduceSum"

@@ -15,7 +15,7 @@ import torch
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dimensions import axes_of, count
 from aten_lowering.dtypes import FLOATS, from_torch, is_float
-from aten_lowering.elementwise import floating
+from aten_lowering.elementwise import floating, numbers_in
 from aten_lowering.precision import ordered, widened
 from aten_lowering.registry import lowers
 from shape_inference import product
@@ -34,13 +34,41 @@ def _folded(
 ) -> Value:  # fmt: skip
     """Fold by ReduceSum or ReduceProd in the dtype asked for; integers and bools become int64.
 
-    onnxruntime folds int64 in doubles: results beyond 2^53 are rounded, and do not wrap.
+    onnxruntime folds int64 in doubles: results beyond 2^53 are rounded, and do not wrap.  Sums of products,
+    which hashes are, are exact all the same.
     """
     wanted = from_torch(kind) if kind is not None else dtype(self) if is_float(dtype(self)) else ir.DataType.INT64
     value = op.cast(self, wanted)
     if wanted not in _SUMMED:
         value = op.cast(value, ir.DataType.INT64)
-    return op.cast(op.reduce(op_type, value, axes_of(self, dim), keepdim), wanted)
+    axes = axes_of(self, dim)
+    if op_type == "ReduceSum" and _are_products(op, value):
+        return op.cast(_summed_in_halves(op, value, axes, keepdim), wanted)
+    return op.cast(op.reduce(op_type, value, axes, keepdim), wanted)
+
+
+def _are_products(op: Builder, value: Value) -> bool:
+    """Whether int64 numbers are products of two that may both be large, or powers: neither a truth nor below 2^21."""
+    node = value.producer()
+    if value.dtype != ir.DataType.INT64 or node is None or node.op_type not in ("Mul", "Pow"):
+        return False
+    return node.op_type == "Pow" or not any(_is_low(op, factor) for factor in node.inputs if factor is not None)
+
+
+def _is_low(op: Builder, value: Value) -> bool:
+    node = value.producer()
+    if node is not None and node.op_type == "Cast" and node.inputs[0] is not None:
+        return node.inputs[0].dtype == ir.DataType.BOOL
+    numbers = numbers_in(op, value)
+    return numbers is not None and all(abs(number) < 1 << 21 for number in numbers)
+
+
+def _summed_in_halves(op: Builder, value: Value, axes: Sequence[int], keepdim: bool) -> Value:
+    """Sum int64 numbers modulo 2^64: n of them, for n < 2^21, so that no double rounds the sum of either half."""
+    high = op.Div(value, 1 << 32)
+    low = op.Sub(value, op.Mul(high, 1 << 32))
+    sums = [op.reduce("ReduceSum", half, axes, keepdim) for half in (high, low)]
+    return op.Add(op.Mul(sums[0], 1 << 32), sums[1])
 
 
 @lowers(aten.sum.default)
