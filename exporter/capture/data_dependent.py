@@ -180,7 +180,8 @@ def _at_least(node: fx.Node, dim: int) -> int:
         return 0 if column[0] in node.meta.get("limited", ()) else int(column[0])
     if node.target is not aten.cat.default:
         return 0
-    parts, joined = [*node.args, 0][:2]
+    given: list[Any] = [*node.args, 0]
+    parts, joined = given[:2]
     return sum(_at_least(part, dim) for part in parts) if joined % len(node.meta["specs"][0][0].shape) == dim else 0
 
 

@@ -174,7 +174,7 @@ def _is_beyond(data: ir.TensorProtocol, indices: ir.TensorProtocol, axis: int) -
     """Whether an index is none of [-n, n) along a dim of n."""
     if not _is_readable(indices) or indices.size == 0:
         return False
-    size, places = int(data.shape[axis]), indices.numpy()
+    size, places = data.shape.numpy()[axis], indices.numpy()
     return bool(places.min() < -size or places.max() >= size)
 
 
