@@ -190,6 +190,31 @@ def test_what_a_call_before_has_left_in_the_model() -> None:
     program.validate(sizes=[{"height": 5, "width": 7}, {"height": 5, "width": 9}, {"height": 1, "width": 3}]).check()
 
 
+class _Table(nn.Module):
+    """Positions in patches: a table for one size, computed for any other, as of diffusion transformers."""
+
+    table = torch.arange(4.0).repeat(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        count = x.shape[1] // 2
+        patches = torch.nn.functional.avg_pool1d(x[:, None], 2)[:, 0]
+        return patches + (torch.arange(count, dtype=x.dtype) % 4 if count != 8 else self.table)
+
+
+def test_a_table_for_what_is_computed_of_the_examples_size() -> None:
+    program = export(_Table(), torch.randn(2, 16), dynamic_shapes={"x": {1: "width"}})
+    assert [constraint.expression for constraint in program.report.decisions] == ["width // 2 != 8"]
+    program.validate(sizes=[{"width": 16}, {"width": 17}, {"width": 7}, {"width": 30}]).check()
+
+
+def test_what_half_of_the_sizes_do_is_not_what_the_example_does() -> None:
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return x[:, :-1] if x.shape[1] % 2 != 0 else x + torch.zeros(16)
+
+    with pytest.raises(DynamicShapeError, match="does not work at other sizes"):
+        export(model, torch.randn(2, 16), dynamic_shapes={"x": {1: "width"}})
+
+
 def test_code_that_goes_another_way_at_the_example_is_not_recorded_elsewhere() -> None:
     def model(x: torch.Tensor) -> torch.Tensor:
         rows = torch.nn.functional.avg_pool2d(x, 2, ceil_mode=True)

@@ -190,15 +190,19 @@ def record_at_samples(
 def _is_of_example(captured: CapturedGraph, signature: Signature) -> bool:
     """Whether what was recorded is what the code does at the example's sizes, but for what it has kept of these.
 
-    What it has kept it compares with the sizes by == or !=.
+    What it has kept it compares with the sizes, or what is computed of them, by == or !=: `h // 2 != 8` refuses the
+    example, and none of its multiples.
     """
     sizes = signature.sizes_of_example()
     if signature.sizes_at(0) == sizes:
         return True
-    kept = {f"{name} != {size}" for name, size in sizes.items()}
+    multiples = [{name: size * times for name, size in sizes.items()} for times in (2, 3, 4, 5)]
     answers = [decision.size for decision in captured.decisions if not decision.fixed]  # the example's come second
     alike = all(len(set(size.values[:2])) == 1 or size.operation in _EQUALITIES for size in answers)
-    return alike and all(each.admits(sizes) or each.expression in kept for each in captured.constraints)
+    return alike and all(
+        each.admits(sizes) or (" != " in each.expression and all(map(each.admits, multiples)))
+        for each in captured.constraints
+    )
 
 
 _EQUALITIES = (operator.eq, operator.ne)
