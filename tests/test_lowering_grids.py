@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.lowering import Case, both_ways, check
+from exporter import export
+from tests.lowering import Case, both_ways, check, ops
 
 aten = torch.ops.aten
 
@@ -34,6 +35,7 @@ def _affine(*size: int, align: bool = False) -> Callable[..., torch.Tensor]:
 _PADDINGS = ("zeros", "border", "reflection")
 _IMAGE, _VOLUME = _given(2, 3, 5, 6), _given(2, 3, 4, 5, 3)
 _DOUBLES = _given(2, 3, 5, 6, dtype=torch.float64)
+_HALVES = _given(2, 3, 5, 100, dtype=torch.float16)
 _THETA = torch.tensor([[[0.8, -0.3, 0.1], [0.2, 1.1, -0.4]]])
 
 CASES = [
@@ -49,6 +51,16 @@ CASES = [
         Case(f"float64_{mode}_{padding}", _sample(mode, padding, padding == "border"), _DOUBLES, dynamic=False)
         for mode in ("bilinear", "nearest", "bicubic") for padding in _PADDINGS
     ),
+    *(
+        Case(f"float16_{mode}_{padding}", _sample(mode, padding, padding != "border"), _HALVES, dynamic=False)
+        for mode in ("bilinear", "nearest") for padding in _PADDINGS
+    ),
+    Case("float16_volume", _sample("bilinear", "zeros", False), _given(2, 3, 40, 5, 60, dtype=torch.float16),
+         dynamic=False),
+    Case("float16_one_element", _sample("bilinear", "border", True), _given(2, 3, 1, 90, dtype=torch.float16),
+         dynamic=False),
+    Case("float16_open_sizes", lambda x: F.grid_sample(x, torch.linspace(-1.2, 1.2, 12).reshape(1, 2, 3, 2).half()),
+         lambda: [torch.randn(1, 3, 90, 60).half()]),
     Case("volume_opset_20", _sample("bilinear", "border", False), _VOLUME, ops="GridSample", opset_version=20,
          dynamic=False),
     Case("open_sizes", lambda x: F.grid_sample(x, torch.linspace(-1.2, 1.2, 12).reshape(1, 2, 3, 2)),
@@ -83,3 +95,9 @@ test_static, test_dynamic = both_ways(*CASES)
 def test_opsets(opset_version: int) -> None:
     for case in CASES[:6:2]:
         check(replace(case, opset_version=opset_version))
+
+
+def test_float16_on_a_gpu() -> None:
+    """Eager rounds its places on a CPU alone."""
+    program = export(F.grid_sample, tuple(_HALVES()), target="cuda")
+    assert ops(program) == "GridSample"

@@ -21,6 +21,7 @@ _ZEROS, _BORDER, _REFLECTION = range(3)
 _MODES = {_LINEAR: "linear", _NEAREST: "nearest", _CUBIC: "cubic"}
 _OLD_MODES = {_LINEAR: "bilinear", _NEAREST: "nearest", _CUBIC: "bicubic"}  # before opset 20
 _PADDINGS = {_ZEROS: "zeros", _BORDER: "border", _REFLECTION: "reflection"}
+_LIKE_EAGER_CPU = {"", "cpu"}  # the targets that are to round as eager does there
 _VOLUMES_SINCE = 20  # the opset in which GridSample takes volumes and AffineGrid begins, onnxruntime float64
 
 
@@ -66,8 +67,16 @@ def _line(op: Builder, size: Size, align_corners: bool, kind: ir.DataType) -> Va
 def grid_sampler(
     op: Builder, input: Value, grid: Value, interpolation_mode: int, padding_mode: int, align_corners: bool
 ) -> Value:
-    """[N, C, *S], [N, *T, d] -> [N, C, *T]."""
+    """[N, C, *S], [N, *T, d] -> [N, C, *T].
+
+    In float16 eager on a CPU rounds the places, and these are rounded alike; the weights of its cubic mode,
+    which it rounds too, stay in float32 here.
+    """
     kind = dtype(input)
+    if kind == ir.DataType.FLOAT16 and op.target in _LIKE_EAGER_CPU:
+        places = _rounded_places(op, grid, space_of(input, rank(input) - 2), interpolation_mode, align_corners)
+        wide = op.cast(input, ir.DataType.FLOAT)
+        return op.cast(grid_sampler(op, wide, places, interpolation_mode, padding_mode, align_corners), kind)
     modern = op.opset_version >= _VOLUMES_SINCE
     if float_kernel(kind) == kind and (modern or (rank(input) == 4 and kind != ir.DataType.DOUBLE)):
         names = _MODES if modern else _OLD_MODES
@@ -77,6 +86,35 @@ def grid_sampler(
         )  # fmt: skip
     x, places = (op.cast(value, float_kernel(kind)) for value in (input, grid))
     return op.cast(_sampled(op, x, places, interpolation_mode, padding_mode, align_corners), kind)
+
+
+def _rounded_places(op: Builder, grid: Value, sizes: Sequence[Size], mode: int, align_corners: bool) -> Value:
+    """[N, *T, d] in 16 bits -> the same in float32, each place being what its index rounds to in 16 bits.
+
+    A place p from -1 to 1 has the index (p + 1) (S - 1) / 2, or (p + 1) S / 2 - 1/2.
+    """
+    spans = op.shape([size - int(align_corners) for size in reversed(sizes)])  # the grid names the last axis first
+    scale = op.Div(op.cast(spans, ir.DataType.FLOAT), 2.0)
+    index = _in_11_bits(op, op.Add(op.cast(grid, ir.DataType.FLOAT), 1.0))
+    index = _in_11_bits(op, op.Mul(index, scale))
+    if not align_corners:
+        index = _in_11_bits(op, op.Sub(index, 0.5))
+    if mode == _NEAREST:
+        index = op.Round(index)
+    if align_corners:
+        scale = op.Max(scale, 0.5)  # a single element has all places at index 0
+    else:
+        index = op.Add(index, 0.5)
+    return op.Sub(op.Div(index, scale), 1.0)
+
+
+def _in_11_bits(op: Builder, x: Value) -> Value:
+    """A float32 rounded to the digits of a float16, by Veltkamp's splitting.
+
+    A cast there and back would say the same, but onnxruntime leaves such pairs out.
+    """
+    scaled = op.Mul(x, 2.0**13 + 1)
+    return op.Sub(scaled, op.Sub(scaled, x))
 
 
 class _Taps(NamedTuple):
