@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-from aten_lowering.errors import LoweringError
-from tests.lowering import Case, both_ways, check
+from tests.lowering import Case, both_ways
 
 aten = torch.ops.aten
 
@@ -31,12 +29,6 @@ CASES = [
     Case("convert_element_type", lambda x: torch.ops.prims.convert_element_type(x, torch.int32), _x, ops="Cast"),
     Case("type_as", lambda x, y: y.type_as(x), _xy, ops="Cast"),
     Case("cast_float", lambda x, y: aten._cast_Float(y), _xy, ops="Cast"),
-    Case(
-        "view_integers",
-        lambda x: x.view(torch.uint8),
-        lambda: [torch.tensor([1, -1, 127], dtype=torch.int8)],
-        ops="Cast",
-    ),
     Case("copies", lambda x: x.clone() + x.contiguous() + x.detach(), _x, ops="Add Add"),
     Case("copies_by_name", lambda x: aten.alias_copy(x) + aten.detach_copy(x) + torch.positive(x), _x, ops="Add Add"),
     Case("resolve", lambda x: x.resolve_neg() + x.resolve_conj(), _x, ops="Add"),
@@ -45,8 +37,3 @@ CASES = [
 ]
 
 test_static, test_dynamic = both_ways(*CASES)
-
-
-def test_bits_of_floats_are_refused() -> None:
-    with pytest.raises(LoweringError, match="the dtypes must be integers of one width"):
-        check(Case("bits", lambda x: x.view(torch.int32), _x))

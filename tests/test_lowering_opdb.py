@@ -16,9 +16,7 @@ _UNSORTED = "its larger input is not sorted, and eager leaves open what it gives
 _PIVOTS = "Bunch-Kaufman pivots are LAPACK's: ONNX has no such op, and the permutation depends on values step by step"
 _EIGENVALUES = "ONNX has no eigenvalues of general matrices, which an iteration of unknown length would have to find"
 _COUNT = "as many results as a tensor's values say: a graph has a fixed number"
-_BITS = "hashes the bits of floats, and ONNX has no op for them before opset 26"
 _OVERFLOW = "eager overflows to nan on the way in float16; onnxruntime computes in float32 and gives the number"
-_HALF = "onnxruntime computes in float32, eager rounds the places to float16, next to a border to another pixel"
 _CHUNKS = "its kernel cuts the batch into chunks of a size that it computes as a number: see the error, which says so"
 _CONDITION = "the larger input is near to singular, and errors of rounding grow beyond the tolerance"
 
@@ -26,8 +24,6 @@ _CONDITION = "the larger input is near to singular, and errors of rounding grow 
 KNOWN: dict[str, dict[str, str]] = {
     "argsort": dict.fromkeys(["float16", "bool", "dynamic"], _TIES),
     "bucketize": dict.fromkeys(["int64", "dynamic"], _UNSORTED),
-    "grid_sampler_2d": {"float16": _HALF},
-    "hash_tensor": dict.fromkeys(["float32", "float16", "dynamic"], _BITS),
     "histogram": {"dynamic": _UNSORTED},
     "kthvalue": {"int64": _TIES},
     "linalg.cholesky_ex": {"dynamic": _CONDITION},

@@ -69,6 +69,8 @@ CASES = [
     Case("logcumsumexp of a scalar", partial(torch.logcumsumexp, dim=0), _scalar),
     Case("hash_tensor", torch.hash_tensor, _ints),
     Case("hash_tensor along dims", lambda x: torch.hash_tensor(x, (0, 2), keepdim=True), _ints),
+    Case("hash_tensor of floats", lambda x: torch.hash_tensor(x, 1), lambda: [torch.randn(3, 4)]),
+    Case("hash_tensor of halves", torch.hash_tensor, lambda: [torch.randn(3, 4).half()]),
     Case("hash_tensor of truths", lambda x: torch.hash_tensor(x, 1), _truths),
     Case("diff", torch.diff, _x),
     Case("trapezoid", torch.trapezoid, _x),

@@ -7,8 +7,7 @@ import torch
 
 from aten_lowering.builder import Builder, Value, dims
 from aten_lowering.builder import dtype as dtype_of
-from aten_lowering.dtypes import from_torch, is_float
-from aten_lowering.errors import UnsupportedArgument
+from aten_lowering.dtypes import from_torch
 from aten_lowering.registry import lowers
 
 aten = torch.ops.aten
@@ -42,26 +41,6 @@ def to_other(op: Builder, self: Value, other: Value) -> Value:
 def convert_element_type(op: Builder, a: Value, dtype: torch.dtype) -> Value:
     """[*S] -> [*S], another element type."""
     return to(op, a, dtype)
-
-
-@lowers(aten.view.dtype)
-def view_dtype(op: Builder, self: Value, dtype: torch.dtype) -> Value:
-    """[*S] -> [*S], the same bits as another type of the same width.
-
-    Between integers that is a cast, which wraps; between others it needs BitCast, of opset 26.
-    """
-    kind = from_torch(dtype)
-    old = dtype_of(self)
-    if old == kind:
-        return self
-    if old.itemsize == kind.itemsize and not is_float(old) and not is_float(kind) and not {old, kind} & _FLOAT8:
-        return op.cast(self, kind)
-    if old.itemsize != kind.itemsize or op.opset_version < 26:
-        raise UnsupportedArgument(
-            f"aten.view.dtype: the dtypes must be integers of one width, got {old.name} and {kind.name}",
-            hint="use tensor.to(dtype) where the numbers are meant, not their bits",
-        )
-    return op.BitCast(self, to=kind)
 
 
 @lowers(aten.copy.default)

@@ -11,9 +11,10 @@ import torch
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
 from aten_lowering.dimensions import axes_of, count
 from aten_lowering.dtypes import FLOATS, from_torch, is_float
-from aten_lowering.errors import UnsupportedArgument
+from aten_lowering.elementwise import wide
 from aten_lowering.precision import opmath, ordered
 from aten_lowering.registry import lowers
+from aten_lowering.rules.bits import words_of
 from shape_inference import TensorType
 
 aten = torch.ops.aten
@@ -112,15 +113,10 @@ def _extreme(op: Builder, self: Value, dim: int, compare: str, worst: float) -> 
 
 @lowers(aten.hash_tensor.default)
 def hash_tensor(op: Builder, self: Value, dim: Sequence[int], keepdim: bool, mode: int) -> Value:
-    """[*S] of integers or bools -> [*S] without the dims, uint64: the exclusive or of the elements.
-
-    Raises:
-        UnsupportedArgument: the elements are floats, whose bits ONNX does not show.
-    """
-    if is_float(dtype(self)):
-        raise UnsupportedArgument(f"aten.hash_tensor.default: self must be of integers, got {dtype(self).name}")
+    """[*S] -> [*S] without the dims, uint64: the exclusive or of the elements, or of their bits as doubles."""
     axes = axes_of(self, dim)
-    words = op.cast(op.cast(self, ir.DataType.INT64), ir.DataType.UINT64)
+    words = words_of(op, wide(op, self)) if is_float(dtype(self)) else op.cast(self, ir.DataType.INT64)
+    words = op.cast(words, ir.DataType.UINT64)
     kept = [axis for axis in range(rank(self)) if axis not in axes]
     shape = [dims(self)[axis] for axis in kept]
     row = op.reshape(op.transpose(words, [*axes, *kept]), [count(self, axes), *shape])
