@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aten_lowering.builder import Value, dims, rank
-from shape_inference import Size, product
+from shape_inference import Dim, Size, at_least, product
 
-__all__ = ["axes_of", "count"]
+__all__ = ["axes_of", "count", "may_be_empty"]
 
 
 def axes_of(value: Value, dim: int | Sequence[int] | None) -> list[int]:
@@ -25,3 +25,13 @@ def axes_of(value: Value, dim: int | Sequence[int] | None) -> list[int]:
 def count(value: Value, axes: Sequence[int]) -> Size:
     """How many elements the axes have together."""
     return product(dims(value)[axis] for axis in axes)
+
+
+def may_be_empty(value: Value, axes: Sequence[int]) -> bool:
+    """Whether there may be no element along the axes: a size is 0, or one that values decide is part of it.
+
+    The dims that a user leaves open are at least 1.
+    """
+    number = count(value, axes)
+    sizes = number.symbols() if isinstance(number, Dim) else [number]
+    return not all(at_least(size, 1) for size in sizes)

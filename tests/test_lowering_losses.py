@@ -54,6 +54,15 @@ INDICES = [
         for share in (0.0, 0.2)
     ],
     Case("cross_entropy is one op", F.cross_entropy, _classes, fixed=(1,), ops="SoftmaxCrossEntropyLoss"),
+    *[
+        Case(
+            f"cross_entropy of rows above {least}",
+            lambda x, t, least=least: F.cross_entropy(x[x[:, 0] > least], t[x[:, 0] > least]),
+            _classes,
+            fixed=(1,),
+        )
+        for least in (-9, 9)
+    ],
     Case("nll_loss is one op", F.nll_loss, _classes, fixed=(1,), ops="NegativeLogLikelihoodLoss"),
     *[
         Case(f"{f.__name__} {name} {r}", partial(f, reduction=r), inputs, fixed=(1, 2, 3))

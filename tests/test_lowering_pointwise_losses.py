@@ -65,6 +65,11 @@ CASES = [
         lambda x, t: F.soft_margin_loss(x * 8, t.sign(), reduction="none"),
         partial(_two, torch.float16),
     ),
+    Case(
+        "mse_loss of what values choose",
+        lambda x, t: (F.mse_loss(x[x > 0], t[x > 0]), F.mse_loss(x[x > 9], t[x > 9])),
+        _two,
+    ),
     Case("mse_loss of halves", F.mse_loss, partial(_two, torch.float16)),
     Case("mse_loss of a sum is", partial(F.mse_loss, reduction="sum"), _two, ops="Sub ReduceSumSquare"),
     Case("mse_loss of scalars", partial(F.mse_loss, reduction="sum"), lambda: [torch.tensor(2.0), torch.tensor(5.0)]),

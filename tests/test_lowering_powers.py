@@ -50,6 +50,7 @@ CASES = [
         lambda x, y: x**y,
         lambda: [torch.arange(4, dtype=torch.uint8), torch.tensor([2, -1, 3, 0], dtype=torch.int8)],
     ),
+    Case("pow_truths", lambda x: (x**True, x**False, x.int() ** True), lambda: [torch.tensor([True, False])]),
     Case("pow_bool", lambda x: x**2, lambda: [torch.tensor([True, False])]),
     Case("pow_tensors", torch.pow, _xy, ops="Pow"),
     Case("pow_integer_tensors", torch.pow, _exponents),

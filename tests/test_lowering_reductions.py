@@ -74,6 +74,8 @@ SUMS = [
     Case("nansum", torch.nansum, _with_nan),
     Case("nansum over dims", lambda x: x.nansum(1, keepdim=True), _with_nan),
     Case("nansum of integers", torch.nansum, _ints, ops="ReduceSum"),
+    Case("mean of what values choose", lambda x: (x[x > 0].mean(), x[x > 9].mean(), x[x[:, 0, 0] > 9].mean(0)), _x),
+    Case("mean of halves that values choose", lambda x: (x[x > 0].mean(), x[x > 9].mean()), _half),
     Case("nanmean", lambda x: (x.nanmean(), x.nanmean(0), x.nanmean(1, keepdim=True)), _with_nan),
     Case("nanmean of halves", lambda x: x.half().nanmean(1, dtype=torch.float32), _x),
     Case("logsumexp", lambda x: torch.logsumexp(x, (0, 1)), _x),

@@ -6,9 +6,11 @@ import onnx_ir as ir
 import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
+from aten_lowering.dimensions import may_be_empty
 from aten_lowering.dtypes import is_float
 from aten_lowering.precision import opmath, ordered, widened
 from aten_lowering.registry import lowers
+from aten_lowering.rules.reductions import mean_of
 from shape_inference import Size
 
 aten = torch.ops.aten
@@ -22,7 +24,8 @@ def reduced(op: Builder, loss: Value, reduction: int) -> Value:
     """The losses themselves (0), their mean (1) or their sum (2)."""
     if reduction == _NONE:
         return loss
-    return op.reduce("ReduceMean" if reduction == _MEAN else "ReduceSum", loss, list(range(rank(loss))))
+    axes = list(range(rank(loss)))
+    return mean_of(op, loss, axes, False) if reduction == _MEAN else op.reduce("ReduceSum", loss, axes)
 
 
 def _class_loss(
@@ -84,11 +87,13 @@ def cross_entropy_loss(
     """[N, C, *S], classes [N, *S] or probabilities [N, C, *S] -> [] or [N, *S]."""
     if is_float(dtype(target)) and rank(target) == rank(self):
         return _probability_loss(op, self, target, weight, reduction, label_smoothing)
-    if not label_smoothing:
+    if not label_smoothing and not may_be_empty(target, range(rank(target))):  # onnxruntime reshapes no empty one
         return _class_loss(op, "SoftmaxCrossEntropyLoss", self, target, weight, reduction, ignore_index)
     axis = min(1, rank(self) - 1)
     log_p = op.LogSoftmax(widened(op, self), axis=axis)
     likely = _class_loss(op, "NegativeLogLikelihoodLoss", log_p, target, weight, reduction, ignore_index)
+    if not label_smoothing:
+        return op.cast(likely, dtype(self))
     counted = class_weights(op, log_p, target, None, ignore_index)
     smooth = op.Mul(op.Neg(op.reduce("ReduceSum", _weighted(op, log_p, weight, axis), [axis])), counted)
     if reduction != _NONE:

@@ -26,6 +26,8 @@ def pow_scalar(op: Builder, self: Value, exponent: Operand) -> Value:
     """[*S] -> [*S], x^number."""
     kind = result_type(self, standing_for(exponent))
     x = op.cast(self, kind)
+    if kind == ir.DataType.BOOL and isinstance(exponent, bool):
+        return x if exponent else filled_like(op, x, True, kind)
     if not is_float(kind):
         if isinstance(exponent, int) and exponent >= 0:
             return _repeated(op, x, int(exponent))

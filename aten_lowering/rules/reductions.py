@@ -13,7 +13,7 @@ import onnx_ir as ir
 import torch
 
 from aten_lowering.builder import Builder, Value, dims, dtype, rank
-from aten_lowering.dimensions import axes_of, count
+from aten_lowering.dimensions import axes_of, count, may_be_empty
 from aten_lowering.dtypes import FLOATS, from_torch, is_float
 from aten_lowering.elementwise import floating, numbers_in
 from aten_lowering.precision import ordered, widened
@@ -98,11 +98,12 @@ def prod_dim(op: Builder, self: Value, dim: int, keepdim: bool, dtype: torch.dty
 def mean_of(op: Builder, value: Value, axes: Sequence[int], keepdim: bool) -> Value:
     """The mean over axes; of nothing NaN.
 
-    Where a dynamic size turns out to be 0, onnxruntime's mean of nothing is 0.
+    onnxruntime's mean of nothing is 0: where values decide how much there is, it is a sum and a division.
     """
-    if count(value, axes) == 0:
-        return op.Div(op.reduce("ReduceSum", value, axes, keepdim), 0.0)
-    return op.reduce("ReduceMean", value, axes, keepdim)
+    if not may_be_empty(value, axes):
+        return op.reduce("ReduceMean", value, axes, keepdim)
+    total = op.reduce("ReduceSum", widened(op, value), axes, keepdim)
+    return op.cast(op.Div(total, op.scalar(count(value, axes), dtype(total))), dtype(value))
 
 
 @lowers(aten.mean.dim)

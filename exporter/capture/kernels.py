@@ -168,6 +168,12 @@ def _shift(tensor: torch.Tensor, other: Any) -> torch.Tensor:
     return tensor + other
 
 
+@special(aten.pow.Tensor_Scalar)
+def _power(tensor: torch.Tensor, exponent: Any) -> torch.Tensor:
+    """[*S] -> [*S]; torch's own takes the exponent True for an integer, its CPU kernel does not."""
+    return torch.empty_like(tensor, dtype=torch.result_type(tensor, exponent))
+
+
 @special(aten.select.int)
 def _select(tensor: torch.Tensor, dim: int, index: int) -> torch.Tensor:
     """[*L, a, *R] -> [*L, *R]; an index that depends on values may be anything at a sample."""
