@@ -78,6 +78,17 @@ def _overlapping(x: torch.Tensor) -> torch.Tensor:
     return chunks.as_strided([a, count * 2 - 1, *sizes], [b, step // 2, *strides]) * 2
 
 
+def _check_that(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _told(x: torch.Tensor) -> torch.Tensor:
+    """A number that nothing but the text of a check is made of."""
+    _check_that(x.dim() == 2, f"a matrix, not one of {x.size()[:-1].numel()} rows")
+    return x + 1
+
+
 def _seeded(x: torch.Tensor) -> torch.Tensor:
     torch.manual_seed(5)
     return torch.einsum("bd,dh->bh", x, torch.randn(4, 3)) + torch.rand(3) + torch.randint(2, 9, (3,))
@@ -148,6 +159,7 @@ NUMBERS = [
     Case("chunks_that_overlap", _overlapping, _x(2, 8, 2, 3), fixed=(0, 2, 3)),
     Case("chunks_that_overlap_in_one_of_a_batch", _overlapping, _x(1, 8, 2, 3), fixed=(0, 3)),
     Case("numbers_from_a_seed", _seeded, _X, fixed=(1,)),
+    Case("number_in_a_message", _told, _X),
 ]  # fmt: skip
 NUMBERS += [
     Case(f"{name}_window", lambda x, name=name: x * getattr(torch, f"{name}_window")(x.shape[1]), _x(3, 8))

@@ -18,7 +18,7 @@ from exporter.capture.element_counts import counts_elements
 from exporter.capture.folding import FOLD_LIMIT
 from exporter.capture.graph import Decision, Fork, live_nodes
 from exporter.capture.idle import guards_nothing
-from exporter.capture.inert import is_inert
+from exporter.capture.inert import is_in_message, is_inert
 from exporter.capture.known import ValueNeeded, deciding_inputs, inputs_with_sizes, known_values
 from exporter.capture.memory import Memory
 from exporter.capture.number_types import Globals, ask_for_numbers
@@ -123,7 +123,10 @@ class Answers(Memory, Sources):
         return self.answers[len(self.forks) - 1]
 
     def fix(self, node: SizeNode) -> Number:
-        """The example's value; noted."""
+        """The example's value; noted, but where a message alone is made of it."""
+        frame = self.user_frame()
+        if frame is not None and is_in_message(frame):
+            return node.values[0]
         if node.data:
             self.need_values(node)
             ask_for_numbers(self.user_frame(), self.symbolic_in)

@@ -18,6 +18,8 @@ Extent = tuple[tuple[int, int], tuple[int, int]]
 _NOWHERE = ((0, 0), (sys.maxsize, 0))
 _IS_CAPTURED = re.compile(r"is_(\w+_)?(compiling|exporting|tracing|scripting)")  # asks whether a model is captured
 
+_TELLS = re.compile(r"check|warn|info|debug|error|log|print")
+
 
 def is_inert(frame: types.FrameType) -> bool:
     """Whether the condition that a frame is at is part of an `and` or `or` that the other parts decide alone.
@@ -27,6 +29,11 @@ def is_inert(frame: types.FrameType) -> bool:
     """
     names = ChainMap(frame.f_locals, frame.f_globals)
     return any(is_within(frame, tree) and _truth(tree, names) is not None for tree in _conditions(frame.f_code))
+
+
+def is_in_message(frame: types.FrameType) -> bool:
+    """Whether what a frame is at is part of the text that a check, a warning or an error gives; from Python 3.11 on."""
+    return any(is_within(frame, text) for text in _messages(frame.f_code))
 
 
 def is_within(frame: types.FrameType, tree: ast.expr | ast.stmt) -> bool:
@@ -56,6 +63,20 @@ def _conditions(code: types.CodeType) -> list[ast.BoolOp]:
     """The conjunctions and disjunctions in a function's source."""
     tree = tree_of(code)
     return [] if tree is None else [node for node in ast.walk(tree) if isinstance(node, ast.BoolOp)]
+
+
+@functools.lru_cache(maxsize=256)
+def _messages(code: types.CodeType) -> list[ast.expr]:
+    """The formatted texts in a function's source that nothing but a reader is given."""
+    tree = tree_of(code)
+    told: list[ast.AST] = []
+    for node in () if tree is None else ast.walk(tree):
+        match node:
+            case ast.Raise(exc=ast.expr() as part) | ast.Assert(msg=ast.expr() as part):
+                told.append(part)
+            case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=parts)):
+                told += parts if _TELLS.search(name) else []
+    return [text for part in told for text in ast.walk(part) if isinstance(text, ast.JoinedStr)]
 
 
 @functools.lru_cache(maxsize=256)
