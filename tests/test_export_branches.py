@@ -184,6 +184,30 @@ def test_a_part_of_what_is_joined_to_what_is_chosen() -> None:
     program.validate(inputs=[(-torch.ones(2, 3),), (torch.ones(3, 5),)]).check()
 
 
+def _padded_to(rows: torch.Tensor, wanted: int) -> torch.Tensor:
+    missing = wanted - rows.shape[0]
+    if missing > 0:
+        rows = torch.cat([rows, torch.stack([torch.ones_like(rows[0])] * missing).to(rows)])
+    return rows[:wanted]
+
+
+def _all_padded(x: torch.Tensor) -> torch.Tensor:
+    """Two decisions, each asked of a count twice."""
+    chosen = [x[i][x[i, :, 0] > 0] for i in range(2)]
+    lengths = [torch.ones(rows.size(0)) for rows in chosen]
+    padded = [torch.stack([_padded_to(rows, 4) for rows in some]) for some in (chosen, lengths)]
+    return padded[0] * padded[1].unsqueeze(-1)
+
+
+def test_what_is_chosen_is_padded_to_a_number() -> None:
+    """A difference of sizes and 0 say which is more, and no sample of a size that values decide may answer that."""
+    x = torch.randn(2, 6, 3)
+    program = export(_all_padded, (x,))
+    mixed = torch.stack([x[0].abs(), -x[1].abs() - x[1, :1].sign()])
+    mixed[1, 2] = 1
+    program.validate(inputs=[(x.abs(),), (mixed,), (mixed.flip(0),)]).check()
+
+
 def _write_where(x: torch.Tensor) -> torch.Tensor:
     y, mask = x.clone(), x > 3
     if mask.any():

@@ -144,6 +144,8 @@ NUMBERS = [
     Case("shifts", lambda x: x * (x.shape[0] << 2) + (x.shape[1] >> 1) + (1 << x.shape[0]), _X),
     Case("tan_tanh_atan_erf", lambda x: x * math.tanh(x.shape[0] / 4) + math.tan(x.shape[1]) + math.atan(x.shape[0])
          + math.erf(x.shape[0] / 8), _X),
+    Case("repeated_tensors", lambda x: (torch.stack([x[0]] * x.shape[0], 1), torch.cat(x.shape[1] * [x]),
+         x * len([x] * x.shape[1])), _X),
     Case("size_as_a_key", lambda x: {x.shape[0]: x, x.shape[1]: -x}[x.shape[0]] + _cached(x.shape[1]), _X),
     Case("interpolate_by_a_ratio", lambda x, y: F.interpolate(
         x, scale_factor=(y.shape[2] / x.shape[2], y.shape[3] / x.shape[3]), mode="bilinear"),

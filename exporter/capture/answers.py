@@ -14,6 +14,7 @@ import torch
 from torch import fx
 
 from exporter.capture.branches import Undecided
+from exporter.capture.counts import Counts, learn_count
 from exporter.capture.element_counts import counts_elements
 from exporter.capture.folding import FOLD_LIMIT
 from exporter.capture.graph import Decision, Fork, live_nodes
@@ -70,6 +71,9 @@ class Answers(Memory, Sources):
     forks: list[Fork]
     numbering: Numbering
     examples: dict[str, torch.Tensor]
+    counts: Counts
+    equal_counts: Counts
+    least_counts: dict[tuple[int, ...], int]
     opened: dict[int, SizeNode]
     sizes: dict[fx.Node, SizeNode]
     symbolic_in: Sequence[Globals] | None = None  # the modules whose `int` and `float` are symbolic, where that may be
@@ -120,7 +124,9 @@ class Answers(Memory, Sources):
             raise Undecided(error)
         condition = None if self.is_inside else self.graph_node(node)
         self.forks.append(Fork(question, condition, len(self.graph.nodes)))
-        return self.answers[len(self.forks) - 1]
+        answer = self.answers[len(self.forks) - 1]
+        learn_count(self, node, answer)
+        return answer
 
     def fix(self, node: SizeNode) -> Number:
         """The example's value; noted, but where a message alone is made of it."""
@@ -345,6 +351,9 @@ def _answer_for_sizes(node: SizeNode) -> bool | None:
     if node.operation in (operator.eq, operator.ne) and (_is_added(first, second) or _is_added(second, first)):
         return bool(node.values[0])  # what values decide and is added counts as more than 0
     trivial = any(operand.is_literal and operand.values[0] in (0, 1) for operand in (first, second))
+    is_order = node.operation not in (operator.eq, operator.ne)
+    if trivial and is_order and any(operand.operation is operator.sub for operand in (first, second)):
+        return None  # `wanted - count > 0` asks which is more
     return bool(node.values[0]) if trivial or first.values == second.values else None
 
 

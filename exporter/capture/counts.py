@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ from torch import fx
 from exporter.capture.calls import Call, at_sample
 from exporter.capture.graph import live_nodes
 from exporter.capture.known import ValueNeeded, inputs_with_sizes
-from exporter.capture.sizes import SAMPLES
+from exporter.capture.sizes import SAMPLES, SizeNode
 from exporter.capture.tensors import RecordedTensor
 
 if TYPE_CHECKING:
+    from exporter.capture.answers import Answers
     from exporter.capture.recorder import Recorder
 
 aten = torch.ops.aten
@@ -71,6 +72,50 @@ class CountsEqual(BaseException):
         self.key, self.values = key, values
 
 
+def learn_count(recorder: Answers, comparison: SizeNode, answer: bool) -> None:
+    """After `count < 5` was answered, go on with samples that the answer is true of, and with what it is at the least.
+
+    Raises:
+        CountsEqual: the samples of the one count that is compared are other ones so far.
+    """
+    guesses = _guesses(recorder)
+    leaves = {tuple(map(int, leaf.values)) for leaf in _leaves(comparison)}
+    if len(leaves) != 1:
+        return
+    (count,) = leaves
+    fitting = [number for number in range(_MOST_TRIED) if bool(_at(comparison, number)) is answer]
+    recorder.least_counts[count] = max(fitting[0] if fitting else 0, recorder.least_counts.get(count, 0))
+    if {*map(bool, comparison.values)} == {answer} or count not in guesses:
+        return
+    taken = {*recorder.counts.values(), *recorder.equal_counts.values()}
+    many = [number for number in fitting if number > 1]
+    for place in range(len(many) if len(many) > 1 else 0):
+        values = tuple(many[(place + step) % len(many)] for step in range(SAMPLES))
+        if values not in taken:
+            raise CountsEqual(guesses[count], values)
+
+
+_MOST_TRIED = 2000
+
+
+def _leaves(size: SizeNode) -> Iterator[SizeNode]:
+    """The sizes that a number is computed from."""
+    if size.operation is None:
+        yield size
+    elif not size.is_literal:
+        for operand in size.operands:
+            yield from _leaves(operand)
+
+
+def _at(size: SizeNode, count: int) -> Any:
+    """What a number is where the size that it is computed from is `count`."""
+    if size.is_literal:
+        return size.values[0]
+    if size.operation is None:
+        return count
+    return size.operation(*(_at(operand, count) for operand in size.operands))
+
+
 def ask_for_counts(recorder: Recorder, call: Call) -> None:
     """After a call failed, look for a size by values that stands where another one, or a multiple, does.
 
@@ -105,7 +150,7 @@ def ask_for_counts(recorder: Recorder, call: Call) -> None:
             raise error
 
 
-def _guesses(recorder: Recorder) -> dict[tuple[int, ...], Any]:
+def _guesses(recorder: Answers) -> dict[tuple[int, ...], Any]:
     """The counts that are no more than guesses, some of them known to be multiples, and what tells which they are."""
     found = {}
     for key, guess in recorder.counts.items():

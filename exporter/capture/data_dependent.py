@@ -158,31 +158,32 @@ def _sliced(recorder: Recorder, call: Call) -> list[Outcome] | None:
     if by_values and (min(lengths) <= 0 or step != 1):
         counts = counts_of(recorder, recorder.graph_node(by_values[0]))
         lengths = [count if n <= 0 or step != 1 else n for n, count in zip(lengths, counts, strict=True)]
-    elif not by_values and _may_be_beyond(recorder.node_of(tensor), dim % tensor.ndim, start, end, lengths):
+    elif not by_values and _may_be_beyond(recorder, tensor, dim % tensor.ndim, start, end, lengths):
         source = recorder.numbering.of(recorder.node_of(tensor))
         lengths = list(counts_for(recorder, ("slice", source, dim, start, end)))
     pairs = zip(metas, lengths, strict=True)
     return [outcome_of(stretched(meta, dim, max(length, 0)), [meta]) for meta, length in pairs]
 
 
-def _may_be_beyond(node: fx.Node, dim: int, start: int | None, end: int | None, lengths: Sequence[int]) -> bool:
+def _may_be_beyond(
+    recorder: Recorder, tensor: RecordedTensor, dim: int, start: int | None, end: int | None, lengths: Sequence[int]
+) -> bool:  # fmt: skip
     """Whether constant bounds of a slice may lie beyond a size that values decide, and cut off what samples show."""
     bounds = [bound for bound in (start, end) if bound is not None and bound < ENDLESS]
     if (end is None or end >= ENDLESS) and len(set(lengths)) > 1:
         return False
-    return max(map(abs, bounds), default=0) > _at_least(node, dim)
+    return max(map(abs, bounds), default=0) > _at_least(recorder, recorder.node_of(tensor), dim)
 
 
-def _at_least(node: fx.Node, dim: int) -> int:
-    """What a size that values decide is at the very least: what was joined to it."""
-    column = [spec.shape[dim] for spec in node.meta["specs"][0]]
+def _at_least(recorder: Recorder, node: fx.Node, dim: int) -> int:
+    """What a size that values decide is at the very least: what was joined to it, or what was asked and answered."""
+    column = tuple(int(spec.shape[dim]) for spec in node.meta["specs"][0])
     if len(set(column)) == 1:
-        return 0 if column[0] in node.meta.get("limited", ()) else int(column[0])
-    if node.target is not aten.cat.default:
-        return 0
+        return 0 if column[0] in node.meta.get("limited", ()) else column[0]
     given: list[Any] = [*node.args, 0]
-    parts, joined = given[:2]
-    return sum(_at_least(part, dim) for part in parts) if joined % len(node.meta["specs"][0][0].shape) == dim else 0
+    if node.target is aten.cat.default and given[1] % len(node.meta["specs"][0][0].shape) == dim:
+        return sum(_at_least(recorder, part, dim) for part in given[0])
+    return recorder.least_counts.get(column, 0)
 
 
 def _bound(bound: Any, sample: int, default: int, size: int) -> int:

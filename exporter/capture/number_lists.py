@@ -1,4 +1,7 @@
-"""`list(range(size))` by a dynamic size: a vector holds the numbers, of which there are as many as there may be."""
+"""`list(range(size))` by a dynamic size: a vector holds the numbers, of which there are as many as there may be.
+
+`[tensor] * size` is a list too, of one tensor that stands for all.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ import contextlib
 import functools
 import types
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from exporter.capture.inert import Extent, extent_of, place_of, tree_of
 from exporter.errors import CaptureError
+
+if TYPE_CHECKING:
+    from exporter.capture.recorder import Recorder
 
 
 class NumberList:
@@ -62,12 +68,40 @@ def _numbers(items: Any) -> torch.Tensor:
     return torch.tensor(items, dtype=None if float in map(type, items) else torch.int64)
 
 
+class RepeatedTensors(list[torch.Tensor]):
+    """`[tensor] * size` for cat and stack, and `len`; whatever else is done with it takes the size for a number.
+
+    Attributes:
+        shape: how many there are.
+    """
+
+    ndim = 1
+
+    def __init__(self, tensor: torch.Tensor, every: torch.Tensor, count: torch.SymInt) -> None:
+        """Take the tensor, and what stands for all of it."""
+        super().__init__([every])
+        self.shape, self._tensor = (count,), tensor
+
+    def _each(self) -> list[torch.Tensor]:
+        return [self._tensor] * int(self.shape[0])
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._each()[index]
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return iter(self._each())
+
+    def __add__(self, other: Any) -> Any:
+        return self._each() + other
+
+
 @contextlib.contextmanager
-def repeated_lists(repeats: Callable[[], bool]) -> Iterator[None]:
-    """Let `[0] * size` of numbers be symbolic, where Python would take the size for a number.
+def repeated_lists(repeats: Callable[[], bool], recorder: Recorder) -> Iterator[None]:
+    """Let `[0] * size` of numbers, and `[tensor] * size`, be symbolic, where Python would take the size for a number.
 
     Args:
-        repeats: whether it may be; it is told so by being asked.
+        repeats: whether lists of numbers may be; it is told so by being asked.
+        recorder: records what the tensors are.
     """
     names = "__mul__", "__rmul__"
     originals = {name: getattr(torch.SymInt, name) for name in names}
@@ -76,6 +110,10 @@ def repeated_lists(repeats: Callable[[], bool]) -> Iterator[None]:
         def multiplied(size: Any, other: Any) -> Any:
             if type(other) is list and other and {*map(type, other)} <= _NUMBERS and repeats():
                 return NumberList(_numbers(other).repeat(size))
+            if type(other) is list and len(other) == 1 and isinstance(other[0], torch.Tensor):
+                (tensor,) = other
+                every = recorder.all_rows(tensor.unsqueeze(0).expand(size, *tensor.shape))
+                return RepeatedTensors(tensor, every, size)
             return original(size, other)
 
         return multiplied

@@ -32,12 +32,15 @@ class Numbering:
         return self._numbers[node]
 
     def of_size(self, size: Any) -> Any:
-        """What is equal for sizes, numbers and truths that are computed in the same way."""
+        """What is equal for sizes, numbers and truths that are computed in the same way.
+
+        Sizes that values decide are equal where they are at all samples.
+        """
         if not isinstance(size, SizeNode):
             return size
         if size.operation is None:
             tensor, axis = size.operands
-            return self.of(tensor), axis
+            return size.values if size.data and axis is not None else (self.of(tensor), axis)
         return size.operation, *map(self.of_size, size.operands)
 
     def _key(self, node: fx.Node) -> Any:

@@ -103,26 +103,35 @@ def with_known_values(
         may_differ: whether what failed may be recorded in another way, which comes before fixing values.
     """
     return with_values_asked_for(
-        lambda counts: explored(lambda answers: recorded(answers, counts)), signature, may_differ
+        lambda: explored(lambda answers: _with_counts_learnt(recorded, answers)), signature, may_differ
     )
 
 
+def _with_counts_learnt(
+    recorded: Callable[[Sequence[bool], Counts], CapturedGraph], answers: Sequence[bool]
+) -> CapturedGraph:  # fmt: skip
+    """Record one way that the model can go, again for as long as it tells what counts of elements are on it."""
+    counts: Counts = {}
+    while True:
+        try:
+            return recorded(answers, counts)
+        except CountsEqual as found:
+            counts[found.key] = found.values
+
+
 def with_values_asked_for(
-    recorded: Callable[[Counts], Recorded], signature: Signature, may_differ: Callable[[], bool] = lambda: False
+    recorded: Callable[[], Recorded], signature: Signature, may_differ: Callable[[], bool] = lambda: False
 ) -> Recorded:
     """Record again, knowing more, for as long as the recording asks for values that can be known.
 
     Args:
-        recorded: takes what counts of elements must be.
+        recorded: records.
         signature: is told which inputs' values are fixed.
         may_differ: whether what failed may be recorded in another way, which comes before fixing values.
     """
-    counts: Counts = {}
     while True:
         try:
-            return recorded(counts)
-        except CountsEqual as found:
-            counts[found.key] = found.values
+            return recorded()
         except ValueNeeded as question:
             signature.fixed_values |= question.inputs
         except DataDependentError as error:

@@ -66,6 +66,7 @@ class Recorder(Answers, DispatchMode):
         named: the samples of each size that depends on no values: the user's dims, and what was computed from them.
         counts: number of a mask's value -> how many elements it is taken to choose, at each sample.
         equal_counts: those of them that must be, for the model to work.
+        least_counts: what stands for a count at the samples -> what it is at the least, by answers to decisions.
         numbering: which nodes hold the same value.
         known_values: what nodes hold that depend on sizes alone, where it was asked for.
         answers: to the decisions by values that the code comes to, in order; None where none can be given.
@@ -96,6 +97,7 @@ class Recorder(Answers, DispatchMode):
         self.named: set[tuple[int, ...]] = set()
         self.counts: Counts = {}
         self.equal_counts: Counts = {}
+        self.least_counts: dict[tuple[int, ...], int] = {}
         self.numbering = Numbering()
         self.forks: list[Fork] = []
         self.known_values: dict[fx.Node, tuple[Any, ...] | None] = {}

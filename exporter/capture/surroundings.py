@@ -15,7 +15,7 @@ from exporter.capture.folding import seeds
 from exporter.capture.handlers import set_data
 from exporter.capture.libraries import replaced_functions
 from exporter.capture.loops import Manner, rolled_loop
-from exporter.capture.number_lists import NumberList, repeated_lists
+from exporter.capture.number_lists import NumberList, RepeatedTensors, repeated_lists
 from exporter.capture.number_types import listed, numbers
 from exporter.capture.open_numbers import open_numbers
 from exporter.capture.recorder import Recorder
@@ -63,12 +63,12 @@ def surroundings(
         integer_bindings(call),
         module_calls(around),
         control_flow_as_called(),
-        lengths(RecordedTensor, NumberList),
+        lengths(RecordedTensor, NumberList, RepeatedTensors),
         tensors_of_parts(RecordedTensor),
         tensors_as_sizes(RecordedTensor),
         extremes(),
         ranges(*rolled, listed),
-        repeated_lists(manner.roll),
+        repeated_lists(manner.roll, recorder),
         open_numbers(recorder),
         visits(recorder, manner),
         rows_together(recorder, manner),

@@ -178,7 +178,7 @@ def traced_module(
     model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signature: Signature
 ) -> Callable[..., Any]:
     """The model as the `GraphModule` that `torch.fx` traces."""
-    return with_values_asked_for(lambda _: _traced(model, args, kwargs, signature), signature)
+    return with_values_asked_for(lambda: _traced(model, args, kwargs, signature), signature)
 
 
 def _traced(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], signature: Signature) -> TracedCall:
