@@ -47,7 +47,16 @@ def _nested(x: Tensor) -> Tensor:
     return torch.stack([torch.stack([row[:, i].sum() * i for i in range(row.shape[1])]) for row in x.permute(1, 2, 0)])
 
 
-ROLLED = [_stacked, _named, _up_to_a_place, _rows, _unbound, _the_same]
+def _paired(x: Tensor) -> Tensor:
+    return torch.stack([a @ W - b for a, b in zip(x.unbind(1), x.flip(1).unbind(1), strict=True)], 1)
+
+
+def _numbered(x: Tensor) -> Tensor:
+    rows = [row * i for i, row in enumerate(x.transpose(0, 1), start=2)]
+    return torch.stack(rows)
+
+
+ROLLED = [_stacked, _named, _up_to_a_place, _rows, _unbound, _the_same, _paired, _numbered]
 
 
 @pytest.mark.parametrize("function", ROLLED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Callable
 from typing import Any
@@ -263,8 +264,53 @@ def _numbered_parts(x: torch.Tensor) -> torch.Tensor:
     return total
 
 
-@pytest.mark.parametrize("function", [_counted, _paired, _numbered_parts])
+def _backwards(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    state, states = x[0] * 0, []
+    for i in reversed(range(x.shape[0])):
+        state = state * 0.5 + x[i] * i
+        states.append(state)
+    return torch.stack(states), state
+
+
+@pytest.mark.parametrize("function", [_counted, _paired, _numbered_parts, _backwards])
 def test_rows_with_their_places_and_with_each_other(function: Callable[..., Any]) -> None:
     program = export(function, (torch.randn(3, 4),), dynamic_shapes={"x": {0: "n"}})
     assert program.report.decisions == []
     program.validate(sizes=[{"n": 2}, {"n": 7}]).check()
+
+
+def _rows_of_an_expression(x: torch.Tensor) -> torch.Tensor:
+    state = x[0] * 0
+    for row in x.unsqueeze(1).transpose(0, 1)[0]:
+        state = state * 0.5 + row
+    for row in reversed(x):
+        state = state * 0.5 - row
+    return state
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="the column of an iteration is known from 3.11 on")
+def test_rows_of_an_expression() -> None:
+    program = export(_rows_of_an_expression, (torch.randn(3, 4),), dynamic_shapes={"x": {0: "n"}})
+    assert program.report.decisions == []
+    program.validate(sizes=[{"n": 2}, {"n": 7}]).check()
+
+
+def _a_list_of_rows(x: torch.Tensor) -> torch.Tensor:
+    state = x[0]
+    for row in list(x):
+        state = state * 0.5 + row
+    return state
+
+
+def _sorted_places(x: torch.Tensor) -> torch.Tensor:
+    state = x[0]
+    for i in sorted(range(x.shape[0]), key=lambda place: -place):
+        state = state * 0.5 + x[i]
+    return state
+
+
+@pytest.mark.parametrize("function", [_a_list_of_rows, _sorted_places])
+def test_what_calls_make_of_rows_is_no_loop(function: Callable[..., Any]) -> None:
+    with pytest.raises(DynamicShapeError):
+        export(function, (torch.randn(3, 4),), dynamic_shapes={"x": {0: "n"}})
+    export(function, (torch.randn(3, 4),)).validate().check()

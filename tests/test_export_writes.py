@@ -128,6 +128,19 @@ def lists(x: torch.Tensor) -> None:
     torch.ops.aten._foreach_abs.out([x], out=[x])
 
 
+def overlapping_lists(x: torch.Tensor) -> None:
+    """Views that share memory are written one after the other."""
+    torch._foreach_mul_([x[:3], x[1:]], 2.0)
+    torch._foreach_add_([x[0], x[2]], [x[1], x[0]])
+    torch._foreach_addcmul_([x[:, 0], x[0]], [x[:, 1], x[1]], [x[:, 2], x[2]], [2.0, 3.0])
+    torch._foreach_mul_([x[0], x[1]], [x[0], x[1]])
+
+
+def diagonals(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    cube, long = torch.zeros(3, 3, 3).fill_diagonal_(2.0), x.repeat(3, 1).fill_diagonal_(5.0, wrap=True)
+    return x.clone().fill_diagonal_(7.0), cube, long
+
+
 def outs(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """What is told its dtype by out= alone, and grows to its size."""
     ones, full, line, grown = torch.empty(2), torch.empty(2, dtype=torch.int64), torch.empty(0), torch.empty(0)
@@ -166,6 +179,8 @@ CASES = [
     Case("turned", turned, _x),
     Case("turned with a gradient", turned_with_gradient, _x, dynamic=False),
     Case("lists", written(lists), _x),
+    Case("overlapping lists", written(overlapping_lists), _x, dynamic=False),
+    Case("diagonals", diagonals, lambda: [torch.randn(4, 3)]),
     Case("outs", outs, _x, fixed=(1,)),
     Case("statistics", trained, _x, fixed=(1,)),
     Case("slices", written(slices), _x),

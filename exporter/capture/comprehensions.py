@@ -18,8 +18,9 @@ from torch import fx
 from exporter.capture.control_flow import Body, Kind, finished_operator, stacked
 from exporter.capture.graph import CapturedGraph
 from exporter.capture.inert import Extent, extent_of, place_of, tree_of
-from exporter.capture.loops import Manner, arguments_of_joins, described, kind_of, parameters
+from exporter.capture.loops import Manner, described, kind_of
 from exporter.capture.recorder import Recorder
+from exporter.capture.statements import arguments_of_joins, parameters
 from exporter.capture.tensors import RecordedTensor, Spec
 from exporter.capture.torch_internals import higher_order
 from exporter.errors import CaptureError
@@ -32,6 +33,22 @@ def comprehended_rows(
     size = tensor.shape[dim] if tensor.ndim else 0
     places = rolled_comprehension(recorder, manner, frame, (size,))
     return None if places is None else (tensor.select(dim, place) for place in places)
+
+
+def comprehended_together(
+    recorder: Recorder, manner: Manner, frame: types.FrameType, columns: Sequence[tuple[torch.Tensor, int]]
+) -> Iterator[tuple[Any, tuple[torch.Tensor, ...]]] | None:
+    """What a comprehension over `enumerate(x)` or `zip(x, y)` goes through, where it may be one loop; else None.
+
+    The place of an element, and the parts of the tensors there along an axis of each.
+    """
+    lengths: list[Any] = [tensor.shape[axis] for tensor, axis in columns]
+    if len({length.node.values if isinstance(length, torch.SymInt) else None for length in lengths}) > 1:
+        return None
+    places = rolled_comprehension(recorder, manner, frame, (lengths[0],))
+    if places is None:
+        return None
+    return ((place, tuple(tensor.select(axis, place) for tensor, axis in columns)) for place in places)
 
 
 def rolled_comprehension(

@@ -204,13 +204,12 @@ def fill_diagonal(
     recorder: Recorder, func: Any, tensor: torch.Tensor, fill_value: Any, wrap: bool = False
 ) -> torch.Tensor:  # fmt: skip
     """Write a number where all indices are equal; `wrap` begins anew below a matrix of more rows than columns."""
-    if tensor.ndim != 2 or (wrap and recorder.tensor(tensor).specs[0].shape[0] > tensor.shape[1]):
-        raise CaptureError(
-            "fill_diagonal_: the tensor must be a matrix, and wrap False",
-            hint="write to the parts that diagonal() gives",
-        )
     with recorder:
-        tensor.diagonal().fill_(fill_value)
+        if tensor.ndim == 2 and not wrap:
+            tensor.diagonal().fill_(fill_value)
+        else:
+            step = sum(math.prod(tensor.shape[axis:]) for axis in range(1, tensor.ndim + 1))
+            tensor.masked_fill_((torch.arange(tensor.numel()) % step == 0).reshape(tensor.shape), fill_value)
     return tensor
 
 

@@ -9,7 +9,7 @@ which must give the same graph, or the loop depends on something that no graph t
 from __future__ import annotations
 
 import ast
-import inspect
+import dis
 import itertools
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,15 +21,15 @@ from torch import fx
 
 from exporter.capture.control_flow import Body, Kind, finished_operator, stacked
 from exporter.capture.graph import CapturedGraph
-from exporter.capture.inert import tree_of
+from exporter.capture.inert import extent_of, place_of, tree_of
 from exporter.capture.number_types import Globals
 from exporter.capture.recorder import Recorder
+from exporter.capture.statements import arguments_of_joins, called, leaves_early, loaded_after, parameters, targets_of
 from exporter.capture.tensors import RecordedTensor, Spec, Storage
 from exporter.capture.torch_internals import higher_order, outside_modes, replace_tensor
 from exporter.errors import CaptureError
 
 Path = tuple[Any, ...]
-_JOINS = {"stack", "cat", "concat", "concatenate"}
 _LONGEST, _DEEPEST = 1000, 4  # structures in variables that are looked into
 
 
@@ -60,7 +60,18 @@ class Manner:
 
 def rolled_loop(recorder: Recorder, manner: Manner, frame: types.FrameType, bounds: Sequence[Any]) -> Loop | None:
     """What `for i in range(*bounds)` in a frame goes through, where it may be one loop of the graph; else None."""
-    loop = _loop(recorder, frame, bounds) if manner.rolls else None
+    statement = _statement_at(frame) if manner.rolls else None
+    match None if statement is None else statement.iter:
+        case ast.Call(func=ast.Name(id="reversed"), args=[ast.Call(func=ast.Name(id="range"))]):
+            return _rolled(recorder, manner, frame, bounds)
+        case ast.Call(func=ast.Name(id="range")):
+            return _rolled(recorder, manner, frame, bounds)
+    return None
+
+
+def _rolled(recorder: Recorder, manner: Manner, frame: types.FrameType, bounds: Sequence[Any]) -> Loop | None:
+    """What stands for the range that a statement goes through, whatever it calls it; None where it cannot be rolled."""
+    loop = _loop(recorder, frame, bounds)
     manner.rolled |= loop is not None
     return loop
 
@@ -75,11 +86,10 @@ def rolled_rows(
     axis = dim or 0
     if not manner.rolls or not tensor.ndim or not isinstance(tensor.shape[axis], torch.SymInt):
         return None
-    tree = tree_of(frame.f_code)
-    statement = None if tree is None else _statement_at(tree, frame.f_lineno)
-    if statement is None or _goes_through(frame, statement.iter, tensor) != (dim is not None):
+    statement = _statement_at(frame)
+    if statement is None or _goes_through(frame, statement, tensor) != (dim is not None):
         return None
-    loop = rolled_loop(recorder, manner, frame, (tensor.shape[axis],))
+    loop = _rolled(recorder, manner, frame, (tensor.shape[axis],))
     return None if loop is None else (tensor.select(axis, place) for place in loop)
 
 
@@ -99,11 +109,10 @@ def rolled_together(
     counts = {length.node.values if isinstance(length, torch.SymInt) else None for length in lengths}
     if not manner.rolls or len(counts) > 1 or None in counts:
         return None
-    tree = tree_of(frame.f_code)
-    statement = None if tree is None else _statement_at(tree, frame.f_lineno)
-    if statement is None or _called(statement.iter) != name:
+    statement = _statement_at(frame)
+    if statement is None or called(statement.iter) != name:
         return None
-    loop = rolled_loop(recorder, manner, frame, (lengths[0],))
+    loop = _rolled(recorder, manner, frame, (lengths[0],))
     if loop is None:
         return None
     return ((place, tuple(tensor.select(axis, place) for tensor, axis in columns)) for place in loop)
@@ -127,14 +136,13 @@ def _loop(recorder: Recorder, frame: types.FrameType, bounds: Sequence[Any]) -> 
     start, stop, step = (0, bounds[0], 1) if len(bounds) == 1 else (*bounds, 1)[:3]
     if type(step) is not int or step == 0 or any(type(b) is torch.SymInt and b.node.data for b in (start, stop)):
         return None
-    tree = tree_of(frame.f_code)
-    statement = None if tree is None else _statement(tree, frame.f_lineno)
+    tree, statement = tree_of(frame.f_code), _statement(frame)
     if tree is None or statement is None:
         return None
     count = (stop - start + step - 1) // step if step > 0 else (start - stop - step - 1) // -step
     if min(count.node.values) < 1 or not count > 0:
         return None
-    loaded, counting = loaded_after(tree, statement), _targets(statement)
+    loaded, counting = loaded_after(tree, statement), targets_of(statement)
     if any(node.id in counting for node in loaded):
         return None
     joined = frozenset(frame.f_locals) - set(parameters(frame.f_code)) - {
@@ -151,7 +159,7 @@ class Loop:
         joined: frozenset[str], start: Any, step: int, count: Any,
     ) -> None:  # fmt: skip
         self._recorder, self._frame, self._loaded = recorder, frame, loaded
-        self._targets = _targets(statement)
+        self._targets = targets_of(statement)
         self._start, self._step, self._count = start, step, count
         self._joined = joined
 
@@ -180,6 +188,11 @@ class Loop:
                 item.restore()
             now = after
         self._finish(*rounds)
+
+    def __reversed__(self) -> Iterator[Any]:
+        last = self._start + (self._count - 1) * self._step
+        self._start, self._step = last, -self._step
+        return iter(self)
 
     def _state(self) -> State:
         return State({name: value for name, value in self._frame.f_locals.items() if name not in self._targets})
@@ -397,86 +410,32 @@ def _grouped(state: State, paths: Sequence[Path]) -> list[tuple[RecordedTensor, 
     return list(groups.values())
 
 
-def _targets(statement: ast.For) -> frozenset[str]:
-    """The variables that a loop gives values to in each round."""
-    return frozenset(node.id for node in ast.walk(statement.target) if isinstance(node, ast.Name))
-
-
-def _statement(tree: ast.AST, line: int) -> ast.For | None:
-    """The `for name in range(...)`, or through the parts of tensors, at a line that goes through all its rounds."""
-    found = _statement_at(tree, line)
+def _statement(frame: types.FrameType) -> ast.For | None:
+    """The `for` statement that a frame is at, where it goes through all its rounds."""
+    found = _statement_at(frame)
     if found is None or not isinstance(found.target, (ast.Name, ast.Tuple)):
-        return None
-    if not isinstance(found.iter, ast.Name) and _called(found.iter) not in ("range", "unbind", "enumerate", "zip"):
         return None
     stored = (node for node in ast.walk(found) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store))
     return None if any(stored) or any(map(leaves_early, found.body)) else found
 
 
-def _called(call: ast.expr) -> str:
-    """The name of a function or method that an expression calls, or ""."""
-    function = call.func if isinstance(call, ast.Call) else None
-    return function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
-
-
-def _goes_through(frame: types.FrameType, iterated: ast.expr, tensor: RecordedTensor) -> bool | None:
+def _goes_through(frame: types.FrameType, statement: ast.For, tensor: RecordedTensor) -> bool | None:
     """Whether it is the parts of a tensor that a statement goes through; False for the tensor, None for neither."""
+    iterated = statement.iter
     if isinstance(iterated, ast.Name) and frame.f_locals.get(iterated.id) is tensor:
         return False
-    return True if _called(iterated) == "unbind" else None
+    asks_for_rows = frame.f_code.co_code[frame.f_lasti] == dis.opmap["GET_ITER"]
+    if asks_for_rows and place_of(frame) in (extent_of(statement), extent_of(iterated)):
+        return False
+    return True if called(iterated) == "unbind" else None
 
 
-def _statement_at(tree: ast.AST, line: int) -> ast.For | None:
-    """The only `for` statement at a line."""
+def _statement_at(frame: types.FrameType) -> ast.For | None:
+    """The only `for` statement at the line that a frame is at."""
+    tree, line = tree_of(frame.f_code), frame.f_lineno
     found = [
         node
-        for node in ast.walk(tree)
+        for node in ([] if tree is None else ast.walk(tree))
         if isinstance(node, ast.For) and node.iter.lineno <= line <= (node.iter.end_lineno or 0)
     ]
     return found[0] if len(found) == 1 else None
-
-
-def leaves_early(statement: ast.AST, *, in_loop: bool = False) -> bool:
-    """Whether a statement may leave the loop that it is in."""
-    if isinstance(statement, (ast.FunctionDef, ast.Lambda)):
-        return False
-    if isinstance(statement, (ast.Return, ast.Yield, ast.YieldFrom, ast.Await)):
-        return True
-    if isinstance(statement, ast.Break):
-        return not in_loop
-    inside = in_loop or isinstance(statement, (ast.For, ast.While))
-    return any(leaves_early(child, in_loop=inside) for child in ast.iter_child_nodes(statement))
-
-
-def loaded_after(tree: ast.AST, loop: ast.For) -> list[ast.Name]:
-    """Where variables are used after a loop, as it leaves them, or around it where it is in another."""
-    around = [node for node in ast.walk(tree) if node is not loop and loop in ast.walk(node)]
-    is_nested = any(isinstance(node, (ast.For, ast.While)) for node in around)
-    inner, end = set(ast.walk(loop)), loop.end_lineno or 0
-    anew: dict[str, int] = {}  # the line that gives a variable another value, whatever happened before
-    for statement in itertools.chain.from_iterable(map(ast.iter_child_nodes, around)):
-        if isinstance(statement, (ast.Assign, ast.For)) and statement.lineno > end and not is_nested:
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            line = (statement if isinstance(statement, ast.Assign) else statement.iter).end_lineno or 0
-            for target in targets:
-                if isinstance(target, ast.Name):
-                    anew[target.id] = min(line, anew.get(target.id, line))
-    return [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node not in inner
-        if is_nested or end < node.lineno <= anew.get(node.id, node.lineno)
-    ]
-
-
-def arguments_of_joins(tree: ast.AST) -> set[ast.expr]:
-    """What is given to `torch.stack(...)` and `torch.cat(...)`: a list there is asked for no length, order or part."""
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
-    return {node.args[0] for node in calls if node.args and getattr(node.func, "attr", "") in _JOINS}
-
-
-def parameters(code: types.CodeType) -> tuple[str, ...]:
-    """The variables that hold what a function was given, or shares with others."""
-    count = code.co_argcount + code.co_kwonlyargcount
-    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
-    return code.co_varnames[:count] + code.co_freevars

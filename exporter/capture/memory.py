@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -157,6 +157,10 @@ class Memory(Frames):
         names = [argument.name for argument in schema.arguments]
         given = dict(zip(names, args, strict=False)) | dict(kwargs)
         written = [given[name] for name in written_arguments(func) if given.get(name) is not None]
+        if schema.name.startswith("aten::_foreach_") and self._is_shared(written, given.values()):
+            for place in range(len(written[0])):
+                self.write(func, _only(place, args), {name: _only(place, [item])[0] for name, item in kwargs.items()})
+            return None
         counterpart = functional(func)
         outs = {argument.name for argument in schema.arguments if argument.is_out}
         further = {name: value for name, value in kwargs.items() if name not in outs}
@@ -170,6 +174,12 @@ class Memory(Frames):
             self.assign(target, value, resize=bool(outs))
         results = targets if count == len(targets) else flat[:count]
         return None if not count else results[0] if count == 1 else tuple(results)
+
+    def _is_shared(self, written: Sequence[Any], given: Iterable[Any]) -> bool:
+        """Whether a list operator that writes to lists, one tensor after the other, is given one memory twice."""
+        lists = [item for item in given if isinstance(item, list) and isinstance(next(iter(item), None), torch.Tensor)]
+        owners = [{id(self.tensor(items[place]).storage_) for items in lists} for place in range(len(written[0]))]
+        return len(set().union(*owners)) < sum(map(len, owners))
 
     def assign(self, target: torch.Tensor, value: torch.Tensor, *, resize: bool = False) -> None:
         """Make `value` what `target`, all its views and all that it is a view of hold from now on.
@@ -237,3 +247,8 @@ def _looked_at(tensor: RecordedTensor) -> RecordedTensor:
     while tensor.parent is not None and tensor.step is None:
         tensor = tensor.parent
     return tensor
+
+
+def _only(place: int, arguments: Sequence[Any]) -> list[Any]:
+    """The arguments with each list cut down to its element at a place."""
+    return [[item[place]] if isinstance(item, (list, tuple)) else item for item in arguments]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from exporter.capture.comprehensions import comprehended_together
 from exporter.capture.loops import Manner, rolled_together
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor
@@ -44,7 +45,9 @@ def rows_together(recorder: Recorder, manner: Manner) -> Iterator[None]:
         columns = [column for item in items if (column := _column(item)) is not None]
         if not columns or len(columns) < len(items):
             return None
-        return rolled_together(recorder, manner, sys._getframe(2), name, columns)
+        frame = sys._getframe(2)
+        found = rolled_together(recorder, manner, frame, name, columns)
+        return comprehended_together(recorder, manner, frame, columns) if found is None else found
 
     def counted(items: Any, start: int = 0) -> Any:
         found = rounds("enumerate", [items])
