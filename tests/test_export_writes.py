@@ -334,3 +334,27 @@ def test_data_of_another_shape() -> None:
 
     with pytest.raises(CaptureError, match=r"changes the shape of a tensor of the model's state, \[3, 3\]"):
         export(Cut(), torch.randn(2, 3), capture="record")
+
+
+class _Scripted(torch.nn.Module):
+    """Code that TorchScript compiles: what it has computed is kept by name, as LeViT keeps its attention biases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = torch.jit.Attribute({}, dict[str, torch.Tensor])
+        self.weight = torch.nn.Parameter(torch.randn(3))
+
+    def weights(self, name: str) -> torch.Tensor:
+        if name not in self.kept:
+            self.kept[name] = self.weight * 2
+        return self.kept[name]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weights("a") + self.weights("b") / self.weights("a")
+
+
+def test_a_dict_that_a_script_fills() -> None:
+    scripted = torch.jit.script(_Scripted().eval())
+    program = export(scripted, torch.randn(2, 3), dynamic_shapes={"x": {0: "batch"}})
+    assert not scripted.kept, "what a recording computes is not left in the model"
+    program.validate().check()

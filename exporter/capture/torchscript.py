@@ -99,7 +99,7 @@ class Script:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._attributes: dict[tuple[int, str], Any] = {}  # what SetAttr set, for this recording alone
+        self._attributes: dict[tuple[int, str], Any] = {}  # what was set, and containers, for this recording alone
         self._frames: list[_Frame] = []
         self._owners: list[Any] = []  # kept, for attributes go by ids
 
@@ -171,9 +171,13 @@ class Script:
         return [None if output.type().kind() == "NoneType" else output.toIValue()]
 
     def _attribute(self, node: Any, given: list[Any], values: Environment) -> Sequence[Any]:
-        name = node.s("name")
-        key = (id(given[0]), name)
-        return [self._attributes[key] if key in self._attributes else getattr(given[0], name)]
+        key = id(given[0]), node.s("name")
+        if key in self._attributes:
+            return [self._attributes[key]]
+        value = getattr(given[0], node.s("name"))
+        if isinstance(value, (list, dict)):  # a copy, each time that it is asked for: what is written to it must stay
+            self._attributes[key] = value
+        return [value]
 
     def _set_attribute(self, node: Any, given: list[Any], values: Environment) -> Sequence[Any]:
         self._attributes[id(given[0]), node.s("name")] = given[1]
