@@ -85,9 +85,11 @@ class DataDependentError(CaptureError):
 
     Attributes:
         inputs: the inputs whose values decide it, where these are all masks, or tell of what kind each element is.
+        layouts: beside them, the inputs of integers that decide it by where they hold given numbers alone.
     """
 
     inputs: frozenset[str] = frozenset()
+    layouts: frozenset[str] = frozenset()
 
 
 class DynamicShapeError(CaptureError):

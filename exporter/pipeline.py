@@ -14,7 +14,7 @@ from aten_lowering import Builder, RuleRegistry
 from aten_lowering.errors import OpsetError
 from exporter.capture import capture_model
 from exporter.capture.custom_functions import has_symbolic
-from exporter.capture.decisions import constraints_of, size_constraints, value_constraints
+from exporter.capture.decisions import constraints_of, layout_constraints, size_constraints, value_constraints
 from exporter.capture.graph import CapturedGraph
 from exporter.errors import InputError
 from exporter.lowerings import rules_with
@@ -136,6 +136,7 @@ def translate(
     captured.constraints = [
         *constraints_of(captured.decisions, signature.sample_sizes, signature.symbols(), translator.size_of),
         *value_constraints(signature.fixed_examples()),
+        *layout_constraints(sorted(signature.fixed_layouts)),
         *size_constraints(signature.fixed_dims),
     ]
     return model

@@ -43,6 +43,7 @@ class Signature:
         sample_sizes: name of a dynamic dim -> its sizes while recording, first that by which code decides.
         fixed_dims: name of a dim that became static -> its size, and the line that fixed it, or "".
         fixed_values: the inputs that the model's code takes sizes from, so that the example's values are part of it.
+        fixed_layouts: the inputs of integers that hold the numbers which the code looks for where the example does.
         decided: what a recording that failed had decided by dynamic sizes.
         output_names: a name for each flattened result, once it is known.
         updated_buffers: the buffers whose values after the call are results too.
@@ -88,6 +89,7 @@ class Signature:
         self.sample_sizes: dict[str, tuple[int, ...]] = {}
         self.fixed_dims: dict[str, tuple[int, str]] = {}
         self.fixed_values: set[str] = set()
+        self.fixed_layouts: set[str] = set()
         self.decided: list[Decision] = []
         self.output_names: list[str] = []
         self.updated_buffers: list[str] = []

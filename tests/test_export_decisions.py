@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from exporter import ExportError, Program, export
 from exporter.errors import FixedValuesWarning
-from tests.running import Calling
+from tests.lowering import session_of
+from tests.running import Calling, agree
 
 
 def _exported(function: Callable[..., Any], *inputs: Any, **options: Any) -> Program:
@@ -244,6 +245,26 @@ def test_masks_and_kinds_by_which_code_decides_are_fixed_and_said() -> None:
 def test_ids_are_never_fixed() -> None:
     with pytest.raises(ExportError, match="depends on a tensor's values"):
         export(Calling(lambda ids: _by_runs(ids, ids, ids > 0)), torch.arange(9)[None] + 5)
+
+
+def _around_images(ids: Tensor) -> Tensor:
+    """As Qwen2.5-Omni does: places of a text, which a loop looks for images in."""
+    count = (ids == 50).sum()
+    tokens, places, start = ids[0].tolist(), [], 0
+    for _ in range(count):
+        end = tokens.index(50, start)
+        places += [torch.arange(end - start) + start, torch.full((3,), end)]
+        start = end + 1
+    places.append(torch.arange(len(tokens) - start) + start)
+    return torch.cat(places) * ids.sum()
+
+
+def test_where_ids_are_those_that_code_looks_for_is_fixed_and_the_ids_are_not() -> None:
+    ids, others = torch.tensor([[7, 50, 8, 9, 50, 6]]), torch.tensor([[17, 50, 8, 11, 50, 12]])
+    with pytest.warns(FixedValuesWarning, match="ids: holds certain numbers where the example does, .* _around_images"):
+        program = export(_around_images, (ids,))
+    agree(program, session_of(program), Calling(_around_images), (others,))
+    assert [decision.expression for decision in program.report.decisions] == ["ids: laid out as in the example"]
 
 
 def test_torch_is_left_as_it_was() -> None:

@@ -6,7 +6,7 @@ import functools
 import math
 import operator
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,14 @@ from torch import fx
 
 from exporter.capture.branches import Undecided
 from exporter.capture.counts import Counts, learn_count
+from exporter.capture.deciding import deciding_inputs
 from exporter.capture.element_counts import counts_elements
 from exporter.capture.folding import FOLD_LIMIT
 from exporter.capture.graph import Decision, Fork, live_nodes
 from exporter.capture.idle import guards_nothing
 from exporter.capture.inert import is_in_message, is_inert
-from exporter.capture.known import ValueNeeded, deciding_inputs, inputs_with_sizes, known_values
+from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
+from exporter.capture.layouts import settled_by_layout
 from exporter.capture.memory import Memory
 from exporter.capture.number_types import Globals, ask_for_numbers
 from exporter.capture.numbering import Numbering
@@ -74,6 +76,8 @@ class Answers(Memory, Sources):
     counts: Counts
     equal_counts: Counts
     least_counts: dict[tuple[int, ...], int]
+    layouts: Set[str]
+    identified: set[str]
     opened: dict[int, SizeNode]
     sizes: dict[fx.Node, SizeNode]
     symbolic_in: Sequence[Globals] | None = None  # the modules whose `int` and `float` are symbolic, where that may be
@@ -97,6 +101,8 @@ class Answers(Memory, Sources):
             if frame is not None and guards_nothing(frame):
                 return True
             if node.data:
+                if (known := settled_by_layout(self, node)) is not None:
+                    return known
                 settled = _answer_for_sizes(node)
                 if settled is not None:
                     if in_python and _is_asked_by_user():
@@ -162,7 +168,7 @@ class Answers(Memory, Sources):
             for item in live_nodes(self.graph, [size.operands[0]]):
                 if item.target is aten._local_scalar_dense.default and isinstance(item.args[0], fx.Node):
                     needed = inputs_with_sizes(item.args[0], self.examples)
-                    if needed:
+                    if needed and not needed & self.identified:
                         raise ValueNeeded(needed)
 
     def fix_count(self, node: SizeNode, parts: Sequence[torch.Tensor]) -> None:
@@ -223,7 +229,7 @@ class Answers(Memory, Sources):
             source=str(self.source() or ""),
         )
         if size is not None:
-            error.inputs = deciding_inputs(self, size)
+            error.inputs, error.layouts = deciding_inputs(self, size)
         return error
 
     def scalar(self, tensor: RecordedTensor) -> Any:
@@ -233,7 +239,8 @@ class Answers(Memory, Sources):
             return value.item()
         if (numbers := self._numbers(tensor)) is not None:
             return numbers
-        if needed := inputs_with_sizes(self.node_of(tensor), self.examples, alone=False):
+        needed = inputs_with_sizes(self.node_of(tensor), self.examples, alone=False)
+        if needed and not needed & self.identified:
             raise ValueNeeded(needed)
         return self.open_number(tensor)
 

@@ -55,7 +55,8 @@ def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequenc
         try:
             outcomes.append(explored(record, [*answers, answer]))
         except DataDependentError as problem:
-            error.inputs = error.inputs or problem.inputs
+            if not (error.inputs or error.layouts):
+                error.inputs, error.layouts = problem.inputs, problem.layouts
             raise error from problem  # a later one that is one too many
         except Exception as problem:
             if not is_raised_by_user(problem):
@@ -76,7 +77,7 @@ def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequenc
         return joined(then, other, len(answers))
     except Apart as reason:
         apart = DataDependentError(f"a decision by values: {reason}", hint=error.hint, source=error.source)
-        apart.inputs = error.inputs
+        apart.inputs, apart.layouts = error.inputs, error.layouts
         raise apart from None
 
 

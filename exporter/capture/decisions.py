@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,12 @@ def value_constraints(examples: Mapping[str, Any]) -> list[Constraint]:
     """
     source = "sizes that the model's code reads from this input"
     return [Constraint(f"{name} == {_in_words(tensor)}", source, fixed=True) for name, tensor in examples.items()]
+
+
+def layout_constraints(names: Iterable[str]) -> list[Constraint]:
+    """That inputs in which the code looks for certain numbers must hold these where the example does."""
+    source = "numbers that the model's code looks for in this input"
+    return [Constraint(f"{name}: laid out as in the example", source, fixed=True) for name in names]
 
 
 def _in_words(tensor: torch.Tensor) -> str:

@@ -66,6 +66,13 @@ def warn_fixed(dims: Iterable[tuple[str, tuple[int, str]]]) -> None:
 
 def warn_fixed_values(error: DataDependentError) -> None:
     """Warn of inputs whose values are fixed, because of what could not be recorded otherwise."""
+    for name in sorted(error.layouts):
+        warnings.warn(
+            f"{name}: holds certain numbers where the example does, by which the model's Python code decides: "
+            f"{error.source}",
+            FixedValuesWarning,
+            stacklevel=2,
+        )
     for name in sorted(error.inputs):
         warnings.warn(
             f"{name}: is fixed at the example's values, by which the model's Python code decides: {error.source}",

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from exporter.capture.known import KINDS
+from exporter.capture.layouts import COMPARISONS, example_values, input_of_elements
 from exporter.capture.packed import first_batch_size
 from exporter.capture.parts import TAKES_APART, put_together, split_by_sizes, split_by_tensor, take_apart
 from exporter.capture.quantized import QUANTIZED_HANDLERS
@@ -15,6 +17,7 @@ from exporter.capture.quantized_layers import QUANTIZED_LAYERS
 from exporter.capture.recorder import Recorder
 from exporter.capture.sparse import SPARSE_HANDLERS
 from exporter.capture.tensors import RecordedTensor, offset_of
+from exporter.capture.torch_internals import outside_modes
 from exporter.capture.windows import windows
 from exporter.errors import CaptureError
 
@@ -46,6 +49,20 @@ def item(recorder: Recorder, func: Any, tensor: torch.Tensor) -> Any:
     batch = first_batch_size(recorder, recorded)
     value = recorder.scalar(recorded) if batch is None else batch
     return bool(value) if func is aten.is_nonzero.default else value
+
+
+@handles(*COMPARISONS)
+def comparison(recorder: Recorder, func: Any, tensor: torch.Tensor, number: Any) -> torch.Tensor:
+    """`ids == token`, which is the example's where it tells how a call is laid out."""
+    node = recorder.node_of(recorder.tensor(tensor))
+    if type(number) is int and number >= KINDS and (name := input_of_elements(recorder, node)) is not None:
+        recorder.identified.add(name)
+    values = example_values(recorder, node)
+    if values is not None:
+        with outside_modes():
+            return recorder.fresh_constant(COMPARISONS[func](values, number))
+    compared: torch.Tensor = recorder.call(func, (tensor, number), {})
+    return compared
 
 
 @handles(aten._pack_padded_sequence.default)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from exporter.capture.sizes import SizeNode
 from exporter.capture.torch_internals import is_random, outside_modes
 
 if TYPE_CHECKING:
@@ -79,10 +78,12 @@ def _computed(recorder: Answers, node: fx.Node) -> Values | None:
     if any(values is None for values in known.values()):
         return None
     count = max((len(values) for values in known.values() if values is not None), default=1)
-    return tuple(_run(node, known, sample) for sample in range(count))
+    return tuple(run_again(node, known, sample) for sample in range(count))
 
 
-def _run(node: fx.Node, known: dict[fx.Node, Values | None], sample: int) -> Any:
+def run_again(node: fx.Node, known: dict[fx.Node, Values | None], sample: int) -> Any:
+    """What a node holds, given what its arguments hold at a sample."""
+
     def value(argument: fx.Node) -> Any:
         values = known[argument] or ()
         return values[sample % len(values)]
@@ -148,65 +149,14 @@ def inputs_with_sizes(
     return frozenset(found)
 
 
-def deciding_inputs(recorder: Answers, size: SizeNode) -> frozenset[str]:
-    """The inputs whose values decide a number, where these are all masks or kinds; else none.
-
-    Such an input is an attention mask, or `token_type_ids`: what tells how a call is laid out.
-    """
-    found: set[str] = set()
-    seen: set[Any] = set()
-    stack: list[tuple[Any, bool]] = [(size, True)]  # a node, and whether its values matter, or its sizes alone
-    while stack:
-        item, by_values = stack.pop()
-        if (item, by_values) in seen:
-            continue
-        seen.add((item, by_values))
-        if isinstance(item, SizeNode):
-            stack += _parts_of(item)
-        elif "values" in item.meta and item.target is not aten._local_scalar_dense.default:
-            stack += [(recorder.sizes[item], True)] if "data" in item.meta and item in recorder.sizes else []
-        elif item.op == "placeholder" and by_values:
-            example = recorder.examples.get(item.name)
-            if example is None or not _has_kinds(example):
-                return frozenset()
-            found.add(str(item.target))
-        elif item.op == "call_function" and (by_values or "data" in item.meta):
-            stack += _behind(item, by_values)
-    return frozenset(found)
+KINDS = 4  # the least number that is none
 
 
-def _parts_of(size: SizeNode) -> list[tuple[Any, bool]]:
-    if size.is_literal:
-        return []
-    if size.operation is None:
-        node, axis = size.operands
-        return [(node, axis is None)]
-    return [(operand, True) for operand in size.operands if isinstance(operand, SizeNode)]
-
-
-def _behind(node: fx.Node, by_values: bool) -> list[tuple[Any, bool]]:
-    """What decides the values of a node, or its sizes: of `x[mask]` the values of the mask, and x's sizes."""
-    if by_values or not node.all_input_nodes:
-        return [(argument, getattr(node.target, "_opname", "") not in _BY_SIZES) for argument in node.all_input_nodes]
-    first, *others = node.all_input_nodes
-    chooses = not others and "data" not in first.meta  # as nonzero does
-    return [(first, chooses), *((argument, not _is_of_floats(argument)) for argument in others)]
-
-
-def _is_of_floats(node: fx.Node) -> bool:
-    columns = node.meta.get("specs", ())
-    return any(column[0].dtype.is_floating_point or column[0].dtype.is_complex for column in columns)
-
-
-_BY_SIZES = {"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"}
-_KINDS = 4
-
-
-def _has_kinds(tensor: torch.Tensor) -> bool:
+def has_kinds(tensor: torch.Tensor) -> bool:
     """Whether a tensor is a mask, or tells which of a few kinds each element is."""
     if tensor.is_floating_point() or tensor.is_complex() or not tensor.numel():
         return False
-    return tensor.dtype == torch.bool or (int(tensor.min()) >= 0 and int(tensor.max()) < _KINDS)
+    return tensor.dtype == torch.bool or (int(tensor.min()) >= 0 and int(tensor.max()) < KINDS)
 
 
 def _has_sizes(tensor: torch.Tensor) -> bool:

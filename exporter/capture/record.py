@@ -135,9 +135,10 @@ def with_values_asked_for(
         except ValueNeeded as question:
             signature.fixed_values |= question.inputs
         except DataDependentError as error:
-            if may_differ() or not error.inputs - signature.fixed_values:
+            if may_differ() or not (error.inputs - signature.fixed_values or error.layouts - signature.fixed_layouts):
                 raise
             signature.fixed_values |= error.inputs
+            signature.fixed_layouts |= error.layouts
             warn_fixed_values(error)
 
 
@@ -187,7 +188,7 @@ def recording(
     """
     modules = {} if model is None else {id(module): name for name, module in model.named_modules()}
     manner = manner or Manner()
-    recorder.named = signature.named_samples()
+    recorder.named, recorder.layouts = signature.named_samples(), signature.fixed_layouts
     around = _scoped(recorder, modules)
     if (spans := current().spans) is not None:
         watch_recorder(recorder, spans)

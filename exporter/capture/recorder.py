@@ -8,7 +8,7 @@ of an `fx.Graph`; writes become values; what depends on no input is computed at 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -72,6 +72,8 @@ class Recorder(Answers, DispatchMode):
         answers: to the decisions by values that the code comes to, in order; None where none can be given.
         forks: where it came to them.
         examples: a placeholder's name -> the example, where its values may be told if they are sizes.
+        layouts: the inputs of which it is the example that tells where they hold given numbers.
+        identified: the inputs that hold ids, as they were compared with some, and so no sizes.
         opened: number of a value -> the symbolic number that stands for it.
         sizes: node of the graph -> the size that it computes.
         wholes: the sizes of the parts that a tensor was split into by values -> the size of the whole.
@@ -103,6 +105,8 @@ class Recorder(Answers, DispatchMode):
         self.known_values: dict[fx.Node, tuple[Any, ...] | None] = {}
         self.answers: Sequence[bool] | None = None
         self.examples: dict[str, torch.Tensor] = {}
+        self.layouts: Set[str] = frozenset()
+        self.identified: set[str] = set()
         self.opened: dict[int, SizeNode] = {}
         self.sizes: dict[fx.Node, SizeNode] = {}
         self.wholes: dict[tuple[tuple[int, ...], ...], tuple[int, ...]] = {}

@@ -24,7 +24,8 @@ _SIZES = (2, 3)  # what a file's dynamic dims are tried at
 def other_values(signature: Signature, seed: int) -> list[Any]:
     """The example's leaves with other values of the same kind: floats scaled, integers moved about."""
     generator = torch.Generator().manual_seed(seed)
-    kept = {*signature.numbers, *map(signature.input_names.index, signature.fixed_values)}
+    fixed = signature.fixed_values | signature.fixed_layouts
+    kept = {*signature.numbers, *map(signature.input_names.index, fixed)}
     return [
         _changed(leaf, generator) if isinstance(leaf, torch.Tensor) and i not in kept else leaf
         for i, leaf in enumerate(signature.leaves)
