@@ -71,6 +71,7 @@ CASES = [
     Case("nan_to_num_half", lambda x: torch.nan_to_num(x.half(), posinf=2.0), _special),
     Case("nan_to_num_integers", lambda x: torch.nan_to_num(x) + 1, lambda: [torch.arange(4)], ops="Add"),
     Case("atan2", torch.atan2, lambda: [_special()[0][1:], _special()[0][1:].flip(0)]),
+    Case("atan2_of_nan", torch.atan2, lambda: [torch.tensor([0.0, -0.0, 1.0]), torch.full((3,), torch.nan)]),
     Case("atan2_grid", torch.atan2, lambda: [torch.linspace(-1, 1, 5)[:, None], torch.linspace(-1, 1, 5)]),
 ]
 

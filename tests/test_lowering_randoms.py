@@ -73,6 +73,7 @@ DISTRIBUTIONS: dict[str, tuple[Callable[..., Any], float, float]] = {
     "random_any": (lambda x: x.to(torch.int8).random_() / 127, 0.5, 12**-0.5),
     "random_any_float": (lambda x: x.clone().random_() / 2**24, 0.5, 12**-0.5),
     "binomial": (lambda x: torch.binomial(torch.full_like(x, 10), x), 3, 2.1**0.5),
+    "poisson_of_a_large_rate": (lambda x: torch.poisson(x * 1e6), 3e5, 3e5**0.5),
     "gamma": (lambda x: torch._standard_gamma(x * 10), 3, 3**0.5),
     "gamma_below_1": (torch._standard_gamma, 0.3, 0.3**0.5),
     "dirichlet": (lambda x: aten._sample_dirichlet(x.reshape(-1, 2) * 10), 0.5, 28**-0.5),
@@ -112,6 +113,11 @@ def test_permutation(dynamic: bool) -> None:
 def test_multinomial_without_replacement_draws_each_once() -> None:
     (drawn,) = _run(lambda x: torch.multinomial(x[:, :5], 5), _x(), False)
     assert (np.sort(drawn, axis=-1) == np.arange(5)).all()
+
+
+def test_gamma_of_no_proper_shape_ends() -> None:
+    (drawn,) = _run(torch._standard_gamma, torch.tensor([-2.0, float("inf"), float("nan"), 0.0]), False)
+    np.testing.assert_array_equal(drawn, [np.nan, np.inf, np.nan, 0.0])
 
 
 def test_two_draws_differ() -> None:

@@ -270,7 +270,7 @@ def atan2(op: Builder, self: Value, other: Value) -> Value:
     y, x = (pointwise(op, "Clip", v, -_LARGEST[kind], _LARGEST[kind]) for v in promoted(op, self, other, to=kind))
     quotient = op.Div(y, x)
     inner = inverse_tangent(op, quotient) if kind == _DOUBLE else pointwise(op, "Atan", quotient)
-    inner = op.Where(op.Equal(y, 0), y, inner)  # 0 / 0 as well
+    inner = op.Where(op.And(op.Equal(y, 0), op.Equal(x, 0)), y, inner)
     half_turn = op.Where(is_negative(op, y), op.constant(-math.pi, kind), op.constant(math.pi, kind))
     # Where x is not negative, nothing is added: -0.0 must stay.
     return op.Where(is_negative(op, x), op.Add(op.Where(op.Equal(y, 0), op.constant(0, kind), inner), half_turn), inner)

@@ -256,9 +256,14 @@ def _noisy(op: Builder, logits: Value) -> Value:
 
 @lowers(aten.poisson.default)
 def poisson(op: Builder, self: Value) -> Value:
-    """[*S] -> [*S], how many even numbers can be multiplied before the product is below exp(-rate)."""
+    """[*S] -> [*S], how many even numbers can be multiplied before the product is below exp(-rate).
+
+    Of a rate above 10,000, which would take as many steps, the rounded normal number of that mean and variance.
+    """
     kind = dtype_of(self)
-    limit = op.Neg(wide(op, self))
+    rate = wide(op, self)
+    is_large = op.Greater(rate, 1e4)
+    limit = op.Neg(op.Where(is_large, 0.0, rate))
     nothing = filled_like(op, self, 0, ir.DataType.DOUBLE)
 
     def draw(inner: Builder, count: Value, logarithm: Value) -> tuple[Value, Sequence[Value]]:
@@ -267,7 +272,8 @@ def poisson(op: Builder, self: Value) -> Value:
         return any_of(inner, more), (inner.Add(count, wide(inner, more)), logarithm)
 
     count, _ = repeat_while(op, [nothing, nothing], draw)
-    return op.cast(count, kind)
+    spread = op.Mul(op.Sqrt(rate), _drawn_like(op, "RandomNormal", rate))
+    return op.cast(op.Where(is_large, op.Round(op.Add(rate, spread)), count), kind)
 
 
 @lowers(aten.binomial.default)
@@ -290,7 +296,8 @@ def binomial(op: Builder, count: Value, prob: Value) -> Value:
 def standard_gamma(op: Builder, self: Value) -> Value:
     """[*S] -> [*S], the gamma distribution of each shape a.
 
-    d (1 + c x)^3 for normal x, drawn anew until it is accepted; for a < 1 that of a + 1, times u^(1 / a).
+    d (1 + c x)^3 for normal x, drawn anew until it is accepted; for a < 1 that of a + 1, times u^(1 / a).  It is NaN
+    for a negative shape.
     Source: Marsaglia and Tsang, ACM Transactions on Mathematical Software 26 (2000).
     """
     shape = wide(op, self)
@@ -309,7 +316,9 @@ def standard_gamma(op: Builder, self: Value) -> Value:
         result = inner.Where(inner.And(pending, accepted), inner.Mul(cube, d), result)
         return any_of(inner, inner.Less(result, 0)), (result,)
 
-    (drawn,) = repeat_while(op, [filled_like(op, shape, -1.0, ir.DataType.DOUBLE)], draw)
+    # Nothing would ever be accepted for these: they are what they are from the beginning, the others pending.
+    proper = op.And(op.GreaterOrEqual(shape, 0), op.Less(shape, math.inf))
+    (drawn,) = repeat_while(op, [op.Where(proper, -1.0, op.Sqrt(shape))], draw)
     boost = op.Pow(_positive(op, shape), op.Reciprocal(shape))
     return op.cast(op.Where(below, op.Mul(drawn, boost), drawn), dtype_of(self))
 

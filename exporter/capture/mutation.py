@@ -111,7 +111,10 @@ _REPLACED = {
     "diagonal": aten.diagonal_scatter.default,
     "as_strided": aten.as_strided_scatter.default,
 }
-_PARTS = {"split", "chunk", "tensor_split", "unbind", "split_with_sizes", "hsplit", "vsplit", "dsplit"}
+_PARTS = {
+    "split", "chunk", "tensor_split", "unbind", "split_with_sizes", "hsplit", "vsplit", "dsplit", "unsafe_split",
+    "unsafe_chunk", "unsafe_split_with_sizes",
+}  # fmt: skip
 
 Call = Callable[..., Any]
 

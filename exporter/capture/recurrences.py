@@ -18,7 +18,7 @@ from torch import fx
 from exporter.capture.control_flow import scan
 from exporter.capture.handlers import pack_padded_sequence
 from exporter.capture.recorder import Recorder
-from exporter.capture.torch_internals import higher_order
+from exporter.capture.torch_internals import higher_order, is_transformed
 
 __all__ = ["recurrent_formulas"]
 
@@ -98,6 +98,32 @@ _LSTM, _GRU = _Cell(_lstm_step, _lstm_back), _Cell(_gru_step, _gru_back)
 _TANH, _RELU = _rnn(torch.tanh, lambda y: 1 - y * y), _rnn(torch.relu, lambda y: (y > 0).to(y.dtype))
 
 
+def _step(
+    cell: _Cell, weight: Tensor, bias: Tensor | None, projection: Tensor | None, states: Tensors, x: Tensor,
+    inside: Tensor | None,
+) -> tuple[Tensors, Tensors]:  # fmt: skip
+    """The states after one step, and what is kept of it; where `inside` is given and not true, they stay."""
+    new, kept = cell.step(x, F.linear(states[0], weight, bias), states)
+    if projection is not None:
+        new, kept = (F.linear(new[0], projection), *new[1:]), (*kept, new[0])
+    if inside is not None:
+        new = [torch.where(inside, a, b) for a, b in zip(new, states, strict=True)]
+    return new, kept
+
+
+def _unrolled(
+    recorder: Recorder, cell: _Cell, inside: Tensor | None, gates: Tensor, weight: Tensor, bias: Tensor | None,
+    projection: Tensor | None, *initial: Tensor,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """What `_Recurrence` computes, step by step: the transforms of torch.func look into each of them."""
+    states: Tensors = initial
+    every = []
+    for time, x in enumerate(gates.unbind(0)):
+        states, _ = _step(cell, weight, bias, projection, states, x, None if inside is None else inside[time])
+        every.append(states[0])
+    return (torch.stack(every), *states)
+
+
 class _Recurrence(torch.autograd.Function):
     """[T, B, G] gates of the input, the weights and the states -> [T, B, H] and the last states.
 
@@ -113,11 +139,7 @@ class _Recurrence(torch.autograd.Function):
 
         def step(*values: Tensor) -> list[Tensor]:
             states, (x, *within) = values[:count], values[count:]
-            new, kept = cell.step(x, F.linear(states[0], weight, bias), states)
-            if projection is not None:
-                new, kept = (F.linear(new[0], projection), *new[1:]), (*kept, new[0])
-            if within:
-                new = [torch.where(within[0], a, b) for a, b in zip(new, states, strict=True)]
+            new, kept = _step(cell, weight, bias, projection, states, x, within[0] if within else None)
             return [*new, *new, *kept]
 
         rows = [gates] if inside is None else [gates, inside]
@@ -187,7 +209,8 @@ def _layers(
             biases = [others.pop(0) for _ in range(2)] if settings.has_biases else [None, None]
             gates = F.linear(x, w_ih, biases[0])
             within = inside if inside is None or not direction else inside.flip(0)
-            y, *finals = _Recurrence.apply(
+            recurrence = _unrolled if is_transformed() else _Recurrence.apply
+            y, *finals = recurrence(
                 recorder, cell, within, gates.flip(0) if direction else gates, weight, biases[1],
                 others[0] if others else None, *(state[place] for state in states),
             )  # fmt: skip

@@ -56,6 +56,7 @@ __all__ = [
     "is_of_control_flow",
     "is_random",
     "is_scripted",
+    "is_transformed",
     "layer_bindings",
     "mark_dynamic",
     "new_wrapper",
@@ -200,6 +201,11 @@ def transforms_ended() -> Iterator[None]:
         yield
     finally:
         torch._C._functorch.pop_dynamic_layer_stack_and_undo_to_depth(depth)
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func is at work."""
+    return bool(torch._C._are_functorch_transforms_active())
 
 
 def reset_dynamo() -> None:
