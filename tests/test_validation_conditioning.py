@@ -99,3 +99,25 @@ def test_random_sizes_are_not_compared() -> None:
             return x[torch.rand(x.shape[0]) > 0.5] + torch.rand(())
 
     export(Draws(), (torch.rand(40, 3),)).validate().check()
+
+
+class _Experts(torch.nn.Module):
+    """What cancels out, by a matrix for each part of the rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.rand(2, 64, 8, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        ends = torch.tensor([1, 4], dtype=torch.int32)
+        product = torch.nn.functional.grouped_mm(x, self.weight, offs=ends)
+        one_by_one = [(x[0].unsqueeze(-1) * self.weight[0]).sum(0)]
+        one_by_one += [(row.unsqueeze(-1) * self.weight[1]).sum(0) for row in x[1:]]
+        left = product - torch.stack(one_by_one)
+        return left / (left.abs().max() + 1e-12)
+
+
+def test_products_of_experts_in_float64() -> None:
+    report = export(_Experts(), (X,)).validate()
+    assert report.ill_conditioned
+    assert "of what eager gives in float64" in str(report)

@@ -8,11 +8,13 @@ be it by luck only where its inputs are others by no more than a rounding error.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from exporter.validation.comparison import Difference, compare
 
@@ -29,11 +31,34 @@ def in_float64(model: Any) -> Iterator[None]:
         for tensor, data in before:
             tensor.data = raised(data)
         torch.set_default_dtype(torch.float64)
-        yield
+        with _grouped_products():
+            yield
     finally:
         torch.set_default_dtype(default)
         for tensor, data in before:
             tensor.data = data
+
+
+@contextlib.contextmanager
+def _grouped_products() -> Iterator[None]:
+    """Let the products of experts, which torch has in narrower types alone, be taken in float64 too."""
+    original = F.grouped_mm
+
+    def grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, **others: Any) -> torch.Tensor:
+        """[M, K], [G, K, N] -> [M, N], the rows up to each of the offsets by a matrix of their own."""
+        ends = others.get("offs")
+        if mat_a.dtype != torch.float64 or ends is None or (mat_a.ndim, mat_b.ndim) != (2, 3):
+            return original(mat_a, mat_b, **others)
+        result = mat_a.new_zeros(mat_a.shape[0], mat_b.shape[2])
+        for matrix, (start, end) in zip(mat_b, itertools.pairwise([0, *ends.tolist()]), strict=True):
+            result[start:end] = mat_a[start:end] @ matrix
+        return result
+
+    F.grouped_mm = grouped_mm
+    try:
+        yield
+    finally:
+        F.grouped_mm = original
 
 
 def raised(value: Any) -> Any:
