@@ -2,7 +2,8 @@
 
 A dim with a name of the user's is never fixed by itself.  One without becomes static where the model works at
 no other size, and the report says so.  An input that tells only how the call is laid out, as an attention mask
-does, holds the example's values where Python code decides by them in a way that a graph cannot.
+does, holds the example's values where Python code decides by them in a way that a graph cannot; one of ids holds
+certain ids where the example does, and is an input still.
 """
 
 from __future__ import annotations
