@@ -208,6 +208,18 @@ def test_what_is_chosen_is_padded_to_a_number() -> None:
     program.validate(inputs=[(x.abs(),), (mixed,), (mixed.flip(0),)]).check()
 
 
+def _weighed(x: torch.Tensor) -> torch.Tensor:
+    chosen = x[x > 0]
+    if 12 // chosen.shape[0] > 2:
+        return chosen[:1] * 2
+    return chosen[:1] - 1
+
+
+def test_a_quotient_by_how_many_are_chosen() -> None:
+    """No number is tried for the count that the quotient has none for."""
+    export(_weighed, (torch.ones(9),)).validate(inputs=[(torch.arange(9.0) - 3,), (torch.arange(9.0) - 6,)]).check()
+
+
 def _write_where(x: torch.Tensor) -> torch.Tensor:
     y, mask = x.clone(), x > 3
     if mask.any():

@@ -79,15 +79,15 @@ def learn_count(recorder: Answers, comparison: SizeNode, answer: bool) -> None:
         CountsEqual: the samples of the one count that is compared are other ones so far.
     """
     guesses = _guesses(recorder)
+    taken = {*recorder.counts.values(), *recorder.equal_counts.values()}
     leaves = {tuple(map(int, leaf.values)) for leaf in _leaves(comparison)}
-    if len(leaves) != 1:
+    if len(leaves) != 1 or not leaves <= taken:
         return
     (count,) = leaves
-    fitting = [number for number in range(_MOST_TRIED) if bool(_at(comparison, number)) is answer]
+    fitting = [number for number in range(_MOST_TRIED) if _is_true(comparison, number) is answer]
     recorder.least_counts[count] = max(fitting[0] if fitting else 0, recorder.least_counts.get(count, 0))
     if {*map(bool, comparison.values)} == {answer} or count not in guesses:
         return
-    taken = {*recorder.counts.values(), *recorder.equal_counts.values()}
     many = [number for number in fitting if number > 1]
     for place in range(len(many) if len(many) > 1 else 0):
         values = tuple(many[(place + step) % len(many)] for step in range(SAMPLES))
@@ -105,6 +105,14 @@ def _leaves(size: SizeNode) -> Iterator[SizeNode]:
     elif not size.is_literal:
         for operand in size.operands:
             yield from _leaves(operand)
+
+
+def _is_true(comparison: SizeNode, count: int) -> bool | None:
+    """What a comparison gives where the size in it is `count`; None where there is no such number."""
+    try:
+        return bool(_at(comparison, count))
+    except ZeroDivisionError:
+        return None
 
 
 def _at(size: SizeNode, count: int) -> Any:
