@@ -14,6 +14,7 @@ from torch.nn.utils import parametrizations
 from exporter import ExportError, Program, export
 from exporter.errors import InputError
 from tests.lowering import ops
+from tests.running import Calling
 
 FRONT_ENDS = ("record", "symbolic_trace", "compile", "export")
 
@@ -98,6 +99,11 @@ def test_a_recording_that_fails_leaves_no_transform_on() -> None:
 def test_gradients_of_recurrent_layers_by_func(kind: type[nn.Module]) -> None:
     layer = kind(3, 4, bidirectional=True)
     passes(torch.func.grad(lambda x: layer(x)[0].pow(2).sum()), torch.randn(5, 2, 3))
+
+
+def test_exported_program_that_takes_a_list() -> None:
+    exported = torch.export.export(Calling(lambda xs: xs[0] - xs[1]), ([torch.randn(3), torch.randn(3)],))
+    export(exported).validate().check()
 
 
 def test_exported_program_as_the_model() -> None:

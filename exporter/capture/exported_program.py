@@ -38,7 +38,8 @@ def dynamic_shapes_of(program: torch.export.ExportedProgram) -> dict[str, Any]:
             shapes[node.name] = _dim_of(value, program)
         elif isinstance(value, torch.Tensor):
             sizes: list[int | torch.SymInt] = list(value.shape)
-            shapes[node.name] = {a: _dim_of(n, program) for a, n in enumerate(sizes) if isinstance(n, torch.SymInt)}
+            dims = {a: _dim_of(n, program) for a, n in enumerate(sizes) if isinstance(n, torch.SymInt)}
+            shapes |= {node.name: dims} if dims else {}
     return shapes
 
 
