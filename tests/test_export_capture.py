@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from exporter import ExportError, Program, export
-from exporter.errors import InputError
+from exporter.errors import CaptureError, InputError
 from tests.lowering import ops
 from tests.running import Calling
 
@@ -99,6 +99,31 @@ def test_a_recording_that_fails_leaves_no_transform_on() -> None:
 def test_gradients_of_recurrent_layers_by_func(kind: type[nn.Module]) -> None:
     layer = kind(3, 4, bidirectional=True)
     passes(torch.func.grad(lambda x: layer(x)[0].pow(2).sum()), torch.randn(5, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (lambda x: x * 2 if x.shape[0] > 3 else x, "n >= 4"),
+        (lambda x: x[:4] + x[1:5], "n >= 5"),
+        (lambda x: x * 2 if x.shape[0] % 2 else x, "n % 2 != 0"),
+    ],
+)
+def test_what_dynamo_takes_for_granted_of_a_size_is_a_constraint(model: Any, expected: str) -> None:
+    program = export(model, torch.randn(5, 3), dynamic_shapes={"x": {0: "n"}}, capture="compile")
+    assert [constraint.expression for constraint in program.report.decisions] == [expected]
+    program.validate().check()
+
+
+def test_a_dim_that_dynamo_fixes_is_an_error() -> None:
+    def summed(x: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros(3)
+        for row in range(x.shape[0]):
+            total = total + x[row] * row
+        return total
+
+    with pytest.raises(CaptureError, match="specialized it to be a constant"):
+        export(summed, torch.randn(5, 3), dynamic_shapes={"x": {0: "n"}}, capture="compile")
 
 
 def test_exported_program_that_takes_a_list() -> None:

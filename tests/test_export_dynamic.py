@@ -224,6 +224,17 @@ def test_code_that_goes_another_way_at_the_example_is_not_recorded_elsewhere() -
         export(model, torch.randn(1, 8, 8), dynamic_shapes={"x": {1: "height", 2: "width"}})
 
 
+def test_another_way_at_the_example_alone_is_the_models() -> None:
+    """The table of 8 above gives what is computed elsewhere; this gives something else."""
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(5, -1) if x.shape[0] == 5 else x * 2
+
+    program = export(model, torch.randn(5, 3), dynamic_shapes={"x": {0: "n"}})
+    assert [constraint.expression for constraint in program.report.decisions] == ["n == 5"]
+    program.validate().check()
+
+
 def test_formulas_that_differ_at_few_sizes_are_not_taken_for_one() -> None:
     sizes, width, height = EqualSizes(), symbol("width"), symbol("height")
     formulas = [(width + i) // 32 * height for i in range(32)]

@@ -9,7 +9,7 @@ import torch
 from torch import fx
 
 from exporter import structures
-from exporter.capture.torch_internals import DynamoError, dynamo_settings, mark_dynamic, reset_dynamo
+from exporter.capture.torch_internals import DynamoError, dynamo_settings, guards_of, mark_dynamic, reset_dynamo
 from exporter.errors import CaptureError
 from exporter.signature import Signature
 
@@ -21,9 +21,13 @@ class _Capture:
         self.module: fx.GraphModule | None = None
         self.inputs: Sequence[Any] = ()
         self.outputs: list[Any] = []
+        self.sizes: list[int] = []  # which inputs are sizes
+        self.holds: Callable[[Sequence[Any]], bool] = lambda sizes: True  # what the graph takes for granted of them
 
     def __call__(self, module: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:
         self.module = module
+        self.sizes = [i for i, item in enumerate(example_inputs) if isinstance(item, torch.SymInt)]
+        self.holds = guards_of([example_inputs[i] for i in self.sizes])
 
         def stand_in(*inputs: Any) -> tuple[Any, ...]:
             self.inputs = inputs
@@ -71,7 +75,9 @@ def compiled_function(
         def given(item: Any) -> Any:
             return leaves[places[id(item)]] if id(item) in places else item
 
-        outputs = () if module is None else module(*_with_sizes(module, list(map(given, capture.inputs))))
+        inputs = [] if module is None else _with_sizes(module, list(map(given, capture.inputs)))
+        capture.holds([inputs[i] for i in capture.sizes])  # asked of symbolic sizes, it is a decision by them
+        outputs = () if module is None else module(*inputs)
         filled = (outputs[results[_mark(leaf)]] if _mark(leaf) in results else given(leaf) for leaf in returned)
         return structures.rebuild(result, filled)
 

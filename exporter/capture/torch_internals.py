@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,6 +51,7 @@ __all__ = [
     "disabled_torch_function",
     "dynamo_settings",
     "forward_sequence",
+    "guards_of",
     "higher_order",
     "is_higher_order",
     "is_mutable",
@@ -98,7 +100,7 @@ adaptive_softmax_result = torch.nn.modules.adaptive._ASMoutput
 parse_schema = torch._C.parse_schema
 _CLASSES = "__torch__.torch.classes."  # written in C++, such as that of packed weights
 _SCRIPTED = (torch._C.ScriptFunction, torch._C.ScriptMethod)
-DynamoError = torch._dynamo.exc.TorchDynamoException
+DynamoError = (torch._dynamo.exc.TorchDynamoException, torch.fx.experimental.symbolic_shapes.ConstraintViolationError)
 call_with_hooks = torch.nn.Module._call_impl  # what calling a module does, where calls mean something else
 disabled_torch_function = torch._C._disabled_torch_function_impl
 layer_bindings = torch._C._nn  # the functions in C++ that layers call
@@ -184,13 +186,40 @@ def is_mutable(overload: Any) -> bool:
 
 def mark_dynamic(tensor: torch.Tensor, axis: int) -> None:
     """Tell Dynamo that a dim of an example is dynamic, whatever its size is."""
-    torch._dynamo.maybe_mark_dynamic(tensor, axis)
+    torch._dynamo.mark_dynamic(tensor, axis)
 
 
-def dynamo_settings() -> contextlib.AbstractContextManager[None]:
-    """Let Dynamo capture recurrent layers whole, which it refuses lest others take them apart."""
-    patched: contextlib.AbstractContextManager[None] = torch._dynamo.config.patch(allow_rnn=True)
-    return patched
+@contextlib.contextmanager
+def dynamo_settings() -> Iterator[None]:
+    """Let Dynamo capture recurrent layers whole, which it refuses lest others take them apart, and log no refusal."""
+    log = logging.getLogger("torch._guards")
+    before = log.disabled
+    log.disabled = True
+    try:
+        with torch._dynamo.config.patch(allow_rnn=True):
+            yield
+    finally:
+        log.disabled = before
+
+
+def guards_of(sizes: Sequence[torch.SymInt]) -> Callable[[Sequence[Any]], bool]:
+    """What Dynamo took for granted of sizes, as a function of others in their places."""
+    if not sizes:
+        return lambda others: True
+    environment: Any = sizes[0].node.shape_env
+    expression = environment.produce_guards_expression(sizes)
+    ranges = [environment.bound_sympy(size.node.expr) for size in sizes]
+    least = [int(r.lower) if r.lower.is_Integer and r.lower > _LEAST_OF_DYNAMO else 0 for r in ranges]
+    most = [int(r.upper) if r.upper.is_Integer and r.upper < ENDLESS else ENDLESS for r in ranges]
+
+    def hold(others: Sequence[Any]) -> bool:
+        within = [n >= low and n <= high for n, low, high in zip(others, least, most, strict=True)]
+        return all(within) and (expression is None or environment.evaluate_guards_expression(expression, others))
+
+    return hold
+
+
+_LEAST_OF_DYNAMO = 2  # a size of 0 or 1 is no dynamic one to it
 
 
 @contextlib.contextmanager

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from exporter.capture import record_at_samples
 from exporter.capture.record import state_names
+from exporter.capture.sampling import record_at_samples
 from exporter.capture.torch_internals import original_module
 from exporter.capture.training import SEED, record_step
 from exporter.errors import InputError

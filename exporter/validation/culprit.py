@@ -20,11 +20,11 @@ from torch import fx
 
 from aten_lowering.builder import Builder, Value
 from exporter.capture.graph import live_nodes
+from exporter.capture.interpreter import intermediates
 from exporter.optimization import PASSES, Rewriter, dead_code
 from exporter.pipeline import model_of
 from exporter.translation import Translator
 from exporter.validation.comparison import Difference, compare, tolerances_of
-from exporter.validation.interpreter import intermediates
 from exporter.validation.placement import CPU
 from exporter.validation.reproduction import Reproduction, expose, extract, written_call
 from exporter.validation.runtime import is_random
