@@ -14,7 +14,6 @@ from torch.nn.utils import parametrizations
 from exporter import ExportError, Program, export
 from exporter.errors import CaptureError, InputError
 from tests.lowering import ops
-from tests.running import Calling
 
 FRONT_ENDS = ("record", "symbolic_trace", "compile", "export")
 
@@ -126,9 +125,19 @@ def test_a_dim_that_dynamo_fixes_is_an_error() -> None:
         export(summed, torch.randn(5, 3), dynamic_shapes={"x": {0: "n"}}, capture="compile")
 
 
+class _Difference(nn.Module):
+    def forward(self, xs: list[torch.Tensor]) -> torch.Tensor:
+        return xs[0] - xs[1]
+
+
 def test_exported_program_that_takes_a_list() -> None:
-    exported = torch.export.export(Calling(lambda xs: xs[0] - xs[1]), ([torch.randn(3), torch.randn(3)],))
-    export(exported).validate().check()
+    xs = ([torch.randn(3), torch.randn(3)],)
+    n = torch.export.Dim("n")
+    for shapes, count in ((None, 2), (([{0: n}, {0: n}],), 4)):
+        exported = torch.export.export(_Difference(), xs, dynamic_shapes=shapes)
+        report = export(exported).validate()
+        report.check()
+        assert len(report.results[0].runs) == count
 
 
 def test_exported_program_as_the_model() -> None:

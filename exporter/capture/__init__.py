@@ -69,11 +69,13 @@ def capture_model(
         CaptureError: no front end could capture it.
     """
     if isinstance(model, torch.export.ExportedProgram):
+        module = model.module()
         if not args and not kwargs:
             args, kwargs = example_of(model)
         if naming.get("dynamic_shapes") is None:
-            naming["dynamic_shapes"] = dynamic_shapes_of(model)
-        captured, signature = _capture("record", model.module(), args, kwargs, naming, allow_fixed, keeps)
+            plain = Signature(module.forward, args, kwargs, input_names=naming.get("input_names"))
+            naming["dynamic_shapes"] = dynamic_shapes_of(model, plain)
+        captured, signature = _capture("record", module, args, kwargs, naming, allow_fixed, keeps)
         captured.front_end = "export"
         return captured, signature, {}
     if not callable(model):

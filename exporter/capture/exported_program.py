@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from exporter import structures
+from exporter.capture.torch_internals import tree_flatten
 from exporter.dynamic_dims import NUMBER
 from exporter.errors import InputError
 from exporter.signature import Signature, is_value
@@ -26,20 +27,27 @@ def example_of(program: torch.export.ExportedProgram) -> tuple[tuple[Any, ...], 
     return tuple(args), dict(kwargs)
 
 
-def dynamic_shapes_of(program: torch.export.ExportedProgram) -> dict[str, Any]:
-    """The program's dynamic dims in our spelling: name of a tensor -> axis -> `Dim`, of an integer -> its `Dim`."""
+def dynamic_shapes_of(program: torch.export.ExportedProgram, signature: Signature) -> dict[str, Any]:
+    """The program's dynamic dims in our spelling: name of a tensor -> axis -> `Dim`, of an integer -> its `Dim`.
+
+    Args:
+        program: names tensors within lists and dicts in its own way.
+        signature: a call of it.
+    """
+    args, kwargs = signature.unflatten(signature.leaves)
+    _, keywords = program.call_spec.in_spec.children()
+    given = tree_flatten((args, {name: kwargs[name] for name in keywords.context}))[0]
+    names = {id(leaf): name for name, leaf in zip(signature.input_names, signature.leaves, strict=True)}
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     shapes: dict[str, Any] = {}
-    users = set(program.graph_signature.user_inputs)
-    for node in program.graph.nodes:
-        if node.op != "placeholder" or node.name not in users:
-            continue
-        value = node.meta.get("val")
+    for leaf, name in zip(given, program.graph_signature.user_inputs, strict=True):
+        value = values.get(name) if isinstance(name, str) else None
         if isinstance(value, torch.SymInt):
-            shapes[node.name] = _dim_of(value, program)
+            shapes[name] = _dim_of(value, program)
         elif isinstance(value, torch.Tensor):
             sizes: list[int | torch.SymInt] = list(value.shape)
             dims = {a: _dim_of(n, program) for a, n in enumerate(sizes) if isinstance(n, torch.SymInt)}
-            shapes |= {node.name: dims} if dims else {}
+            shapes |= {names[id(leaf)]: dims} if dims else {}
     return shapes
 
 
