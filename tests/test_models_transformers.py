@@ -7,6 +7,7 @@ and at sizes that the export did not see, and must equal eager in every result, 
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -258,6 +259,22 @@ def test_an_export_leaves_the_model_as_it_was() -> None:
     with torch.no_grad():
         assert torch.equal(model(**call).predicted_depth, untouched(**call).predicted_depth)
     assert torch.tensor([torch.tensor(3)]).tolist() == [3]  # torch itself takes tensors as before
+
+
+@pytest.mark.parametrize("padding", [None, 0, 2], ids=["none", "of_ones", "of_two"])
+def test_a_prefix_is_causal_only_beside_padding(padding: int | None) -> None:
+    """Eager, for which PaliGemma's text attends to all tokens, makes a causal mask as soon as one is masked."""
+    transformers = importlib.import_module("transformers")
+    config = transformers.GemmaConfig(**GROUPED, use_bidirectional_attention=True)
+    model = initialized(transformers.GemmaForCausalLM, config)
+    call = {"input_ids": ids(1, 2, 7, vocabulary=60)}
+    others = []
+    if padding is not None:
+        masks = [torch.tensor([[1] * 7, [0] * count + [1] * (7 - count)]) for count in (padding, 2 - padding)]
+        others = [{**call, "attention_mask": masks[1]}]
+        call["attention_mask"] = masks[0]
+    program = export(model, kwargs=call, dynamic_shapes=dict.fromkeys(call, TOKENS))
+    program.validate(inputs=others).check()
 
 
 def test_dims_that_are_sums_are_found_where_they_are_not_said() -> None:

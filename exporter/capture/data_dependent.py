@@ -52,14 +52,38 @@ def is_unbacked(func: Any) -> bool:
 
 def _chosen(recorder: Recorder, result: Result, call: Call) -> list[Outcome]:
     """A count of its own for what the values decide."""
-    values = call.args[1] if call.func is aten.masked_select.default else call.args[0]
     outcomes = []
-    for sample, count in enumerate(counts_of(recorder, values)):
+    for sample, count in enumerate(_counts_of_call(recorder, call)):
         metas = [meta_at(argument, sample) for argument in call.args]
         given = {name: meta_at(argument, sample) for name, argument in call.kwargs.items()}
         tensors = [meta for meta in metas if isinstance(meta, torch.Tensor)]
         outcomes.append(outcome_of(result(count, *metas, **given), tensors))
     return outcomes
+
+
+_MASKS = {  # overload -> which argument is the mask, whose true elements are counted
+    aten.nonzero.default: 0,
+    aten.argwhere.default: 0,
+    aten.nonzero_numpy.default: 0,
+    aten.where.default: 0,
+    aten.masked_select.default: 1,
+}
+_REPEATS = {aten.repeat_interleave.Tensor: 0, aten.repeat_interleave.self_Tensor: 1}  # which is summed up
+
+
+def _counts_of_call(recorder: Recorder, call: Call) -> tuple[int, ...]:
+    """How many elements a call chooses at each sample, the same for calls that choose as many."""
+    if call.func in _MASKS:
+        return counts_of(recorder, call.args[_MASKS[call.func]])
+
+    def number(argument: Any) -> Any:
+        return (
+            recorder.numbering.of(recorder.node_of(argument)) if isinstance(argument, torch.Tensor) else str(argument)
+        )
+
+    if call.func in _REPEATS:
+        return counts_for(recorder, ("repeats", number(call.args[_REPEATS[call.func]])))
+    return counts_for(recorder, (call.func.name(), *map(number, call.args)))
 
 
 def known_choice(recorder: Recorder, call: Call) -> Any:

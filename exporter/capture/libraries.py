@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import types
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -57,6 +58,22 @@ def _module_to(module: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.M
         return _TO(module, *args, **kwargs)
 
 
+def _attention_mask(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The mask of causal attention, or of all tokens where eager makes none.
+
+    Where no token is masked eager leaves the rest to the attention, which is not causal in models of prefixes
+    (PaliGemma).  For exporters transformers makes the causal mask all the same.
+    """
+    mask = original(*args, **kwargs)
+    is_of_prefixes = getattr(kwargs.get("config"), "use_bidirectional_attention", None) is True
+    if mask is None or not (is_of_prefixes and kwargs.get("allow_is_causal_skip")):
+        return mask
+    if kwargs["q_length"] != kwargs["kv_length"]:
+        return mask
+    padding = kwargs.get("attention_mask")
+    return torch.ones_like(mask) if padding is None else mask | padding.bool().all()
+
+
 # Module, and the name in it: of a function, or of a class and its method.
 _REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torchvision.ops._utils", "convert_boxes_to_roi_format"): regions_of_images,
@@ -72,9 +89,22 @@ _REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch.nn.modules.rnn", "LSTM.check_forward_args"): _unchecked,
 }
 
+# Likewise, of functions that are called by what stands in their place: its first argument.
+_WRAPPED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("transformers.masking_utils", "sdpa_mask"): _attention_mask,
+}
+
 
 def _passed_on(*args: Any, **kwargs: Any) -> Any:
     return _stand_in(*args, **kwargs)  # type: ignore[name-defined]  # noqa: F821  # a name in the function's own module
+
+
+def _copied(function: types.FunctionType) -> types.FunctionType:
+    copy = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 _NAME = "_recorded_in_place_of_"
@@ -87,7 +117,7 @@ def replaced_functions() -> Iterator[None]:
     A function of a module gets other code, so that it is replaced by whatever name a model knows it.
     """
     undo: list[Callable[[], object]] = []
-    for (module, path), replacement in _REPLACED.items():
+    for (module, path), replacement in (_REPLACED | _WRAPPED).items():
         if module not in sys.modules:
             continue
         owner: Any = sys.modules[module]
@@ -99,6 +129,8 @@ def replaced_functions() -> Iterator[None]:
             undo.append(partial(setattr, owner, name, original))
             setattr(owner, name, replacement)
         else:
+            if (module, path) in _WRAPPED:
+                replacement = partial(replacement, _copied(original))
             undo.append(partial(setattr, original, "__code__", original.__code__))
             original.__globals__[_NAME + name] = replacement
             undo.append(partial(original.__globals__.pop, _NAME + name))
