@@ -285,3 +285,14 @@ def test_a_check_of_values_holds_for_the_inputs_that_pass() -> None:
 
     program = export(model, (X, torch.tensor([1, 7, 2])), capture="record")
     program.validate(inputs=[(X - 8, torch.tensor([3, 3, 3])), (X + 8, torch.tensor([7, 7, 2]))]).check()
+
+
+def test_calls_that_choose_by_one_tensor_need_not_choose_as_many() -> None:
+    """There are as many places of numbers that are not 0 as repetitions only where each number is 0 or 1."""
+
+    def model(counts: torch.Tensor) -> torch.Tensor:
+        places, repeated = counts.nonzero()[:, 0], torch.repeat_interleave(counts)
+        return places if places.shape[0] == repeated.shape[0] else repeated + 10
+
+    program = export(model, torch.tensor([1, 0, 2, 3]))
+    program.validate(inputs=[(torch.tensor([1, 0, 1, 1]),), (torch.tensor([0, 2, 0, 0]),)]).check()
