@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import bench
 
-from exporter.capture.replaced_torch import module_calls
+from exporter.capture.replacements.torch_functions import module_calls
 from exporter.profile.charts import Chart
 from exporter.profile.spans import Spans
 

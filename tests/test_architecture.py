@@ -68,6 +68,12 @@ def test_profiling_is_no_package_and_hides_no_module() -> None:
     assert not {path.stem for path in folder.glob("*.py")} & set(sys.stdlib_module_names)
 
 
+def test_every_package_is_installed() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+    folders = {path.parent.relative_to(ROOT) for path in FILES if path.name == "__init__.py"}
+    assert not [folder for folder in folders if f'"{".".join(folder.parts)}",' not in project]
+
+
 def test_public_interface() -> None:
     import exporter
     import shape_inference

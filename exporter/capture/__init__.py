@@ -10,18 +10,18 @@ from typing import Any
 
 import torch
 
-import exporter.capture.composites
-import exporter.capture.control_flow  # noqa: F401  # their handlers
+import exporter.capture.control_flow
+import exporter.capture.representations.composites  # noqa: F401  # their handlers
+from exporter.capture.branching.fixing import fixing_few, warn_fixed
 from exporter.capture.custom_functions import Keeps
 from exporter.capture.dynamo import compiled_function
 from exporter.capture.exported_program import dynamic_shapes_of, example_of, exported_function
-from exporter.capture.fixing import fixing_few, warn_fixed
 from exporter.capture.graph import CapturedGraph
 from exporter.capture.record import GradientsAsked, record
 from exporter.capture.sampling import record_at_samples
 from exporter.capture.symbolic_trace import TracedCall, traced_module
 from exporter.capture.torch_internals import is_scripted, original_module
-from exporter.capture.training import record_with_gradients
+from exporter.capture.training.steps import record_with_gradients
 from exporter.errors import CaptureError, DataDependentError, DynamicShapeError, ExportError, InputError, ModelError
 from exporter.signature import Signature
 

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from exporter.capture.branches import Undecided
-from exporter.capture.counts import Counts, learn_count
-from exporter.capture.deciding import deciding_inputs
-from exporter.capture.element_counts import counts_elements
+from exporter.capture.branching.branches import Undecided
+from exporter.capture.branching.deciding import deciding_inputs
+from exporter.capture.branching.idle import guards_nothing
+from exporter.capture.branching.inert import is_in_message, is_inert
+from exporter.capture.branching.layouts import settled_by_layout
+from exporter.capture.data_dependence.counts import Counts, learn_count
+from exporter.capture.data_dependence.element_counts import counts_elements
 from exporter.capture.folding import FOLD_LIMIT
 from exporter.capture.graph import Decision, Fork, live_nodes
-from exporter.capture.idle import guards_nothing
-from exporter.capture.inert import is_in_message, is_inert
 from exporter.capture.known import ValueNeeded, inputs_with_sizes, known_values
-from exporter.capture.layouts import settled_by_layout
+from exporter.capture.loops.number_types import Globals, ask_for_numbers
 from exporter.capture.memory import Memory
-from exporter.capture.number_types import Globals, ask_for_numbers
 from exporter.capture.numbering import Numbering
 from exporter.capture.sizes import Number, SizeNode
 from exporter.capture.sources import Sources

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx
 
-from exporter.capture.counts import counts_for
+from exporter.capture.data_dependence.counts import counts_for
 from exporter.capture.graph import CapturedGraph, call_node
 from exporter.capture.handlers import handles
 from exporter.capture.recorder import Recorder

@@ -8,17 +8,23 @@ from typing import Any
 
 import torch
 
+from exporter.capture.branching.layouts import COMPARISONS, example_values, input_of_elements
+from exporter.capture.data_dependence.packed import first_batch_size
+from exporter.capture.data_dependence.parts import (
+    TAKES_APART,
+    put_together,
+    split_by_sizes,
+    split_by_tensor,
+    take_apart,
+)
 from exporter.capture.known import KINDS
-from exporter.capture.layouts import COMPARISONS, example_values, input_of_elements
-from exporter.capture.packed import first_batch_size
-from exporter.capture.parts import TAKES_APART, put_together, split_by_sizes, split_by_tensor, take_apart
-from exporter.capture.quantized import QUANTIZED_HANDLERS
-from exporter.capture.quantized_layers import QUANTIZED_LAYERS
 from exporter.capture.recorder import Recorder
-from exporter.capture.sparse import SPARSE_HANDLERS
+from exporter.capture.representations.quantized import QUANTIZED_HANDLERS
+from exporter.capture.representations.quantized_layers import QUANTIZED_LAYERS
+from exporter.capture.representations.sparse import SPARSE_HANDLERS
+from exporter.capture.representations.windows import windows
 from exporter.capture.tensors import RecordedTensor, offset_of
 from exporter.capture.torch_internals import outside_modes
-from exporter.capture.windows import windows
 from exporter.errors import CaptureError
 
 aten = torch.ops.aten

@@ -12,7 +12,7 @@ from torch import fx
 from exporter.capture.frames import Frames
 from exporter.capture.graph import call_node
 from exporter.capture.mutation import functional, write_back, written_arguments
-from exporter.capture.sparse import dense
+from exporter.capture.representations.sparse import dense
 from exporter.capture.tensors import RecordedTensor, Spec, ViewStep, contiguous, same_sizes, same_step
 from exporter.capture.torch_internals import outside_modes, replace_tensor, reshape_in_place, same_storage, schema_of
 from exporter.errors import CaptureError

@@ -9,22 +9,23 @@ from typing import Any, NoReturn, TypeVar
 
 import torch
 
-from exporter.capture.branches import explored, is_in_users_code, is_raised_by_user
-from exporter.capture.counts import Counts, CountsEqual
+from exporter.capture.branching.branches import explored, is_in_users_code, is_raised_by_user
+from exporter.capture.branching.fixing import warn_fixed_values
 from exporter.capture.custom_functions import Keeps, whole_functions
-from exporter.capture.fixing import warn_fixed_values
+from exporter.capture.data_dependence.counts import Counts, CountsEqual
 from exporter.capture.graph import CapturedGraph, live_nodes
 from exporter.capture.handlers import HANDLERS
 from exporter.capture.known import ValueNeeded
-from exporter.capture.loops import Manner, check_closed
-from exporter.capture.number_types import NumbersAsked, asks_for_type
+from exporter.capture.loops.manner import Manner
+from exporter.capture.loops.number_types import NumbersAsked, asks_for_type
+from exporter.capture.loops.rolling import check_closed
+from exporter.capture.loops.visits import NoRound
 from exporter.capture.recorder import Recorder
-from exporter.capture.replaced_torch import custom_function_calls
+from exporter.capture.replacements.torch_functions import custom_function_calls
 from exporter.capture.sizes import SAMPLES
 from exporter.capture.surroundings import surroundings
 from exporter.capture.tensors import RecordedTensor, Spec, contiguous
 from exporter.capture.torch_internals import above_autograd
-from exporter.capture.visits import NoRound
 from exporter.eager import untouched
 from exporter.errors import DataDependentError
 from exporter.profile.timeline import current
@@ -54,7 +55,7 @@ def record(
         The graph.  `outputs` follow the flattened result; `signature.result` is told its structure.
 
     Raises:
-        GradientsAsked: `exporter.capture.training.record_with_gradients` can do it.
+        GradientsAsked: `exporter.capture.training.steps.record_with_gradients` can do it.
     """
     manner, problem = Manner(rolls=signature.is_dynamic, symbolic_in=[], no_rounds=frozenset()), None
     while True:

@@ -17,8 +17,8 @@ from torch import fx
 
 from exporter.capture.answers import Answers
 from exporter.capture.calls import Call, at_sample
-from exporter.capture.counts import Counts, ask_for_counts
-from exporter.capture.data_dependent import depends_on_values, known_choice, outcomes_by_values, with_places
+from exporter.capture.data_dependence.counts import Counts, ask_for_counts
+from exporter.capture.data_dependence.outcomes import depends_on_values, known_choice, outcomes_by_values, with_places
 from exporter.capture.folding import folded
 from exporter.capture.graph import Decision, Fork, call_node
 from exporter.capture.kernels import Kernels, Outcome, fill

@@ -9,24 +9,31 @@ from typing import Any
 
 import torch
 
-from exporter.capture.comprehensions import rolled_comprehension
-from exporter.capture.encoders import padded_encoders
 from exporter.capture.folding import seeds
 from exporter.capture.handlers import set_data
-from exporter.capture.libraries import replaced_functions
-from exporter.capture.loops import Manner, rolled_loop
-from exporter.capture.number_lists import NumberList, RepeatedTensors, repeated_lists
-from exporter.capture.number_types import listed, numbers
-from exporter.capture.open_numbers import open_numbers
+from exporter.capture.loops.comprehensions import rolled_comprehension
+from exporter.capture.loops.manner import Manner
+from exporter.capture.loops.number_lists import NumberList, RepeatedTensors, repeated_lists
+from exporter.capture.loops.number_types import listed, numbers
+from exporter.capture.loops.rolling import rolled_loop
+from exporter.capture.loops.rows import rows_together
+from exporter.capture.loops.visits import visits
 from exporter.capture.recorder import Recorder
-from exporter.capture.replaced_builtins import extremes, lengths, ranges, tensors_of_parts
-from exporter.capture.replaced_torch import data_written, integer_bindings, module_calls, subscripts, tensors_as_sizes
-from exporter.capture.rows import rows_together
-from exporter.capture.subscripts import getitem, setitem
+from exporter.capture.replacements.encoders import padded_encoders
+from exporter.capture.replacements.library_functions import replaced_functions
+from exporter.capture.replacements.number_functions import open_numbers
+from exporter.capture.replacements.python_builtins import extremes, lengths, ranges, tensors_of_parts
+from exporter.capture.replacements.subscripts import getitem, setitem
+from exporter.capture.replacements.torch_functions import (
+    data_written,
+    integer_bindings,
+    module_calls,
+    subscripts,
+    tensors_as_sizes,
+)
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import compiling, control_flow_as_called, script_calls, transforms_ended
 from exporter.capture.torchscript import Script
-from exporter.capture.visits import visits
 
 
 def as_written(flags: int = 2) -> list[AbstractContextManager[Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from exporter.capture.element_counts import with_all_kinds
+from exporter.capture.data_dependence.element_counts import with_all_kinds
 from exporter.capture.sizes import SizeNode
 from exporter.capture.torch_internals import disabled_torch_function, new_wrapper, outside_modes
 from exporter.errors import CaptureError
@@ -107,7 +107,7 @@ class RecordedTensor(torch.Tensor):
     step: ViewStep | None
     constant: torch.Tensor | None
     rows: RecordedTensor | None
-    quantizer: Any = None  # of a quantized tensor: see `exporter.capture.quantized`
+    quantizer: Any = None  # of a quantized tensor: see `exporter.capture.representations.quantized`
 
     __torch_function__ = disabled_torch_function  # type: ignore[assignment]  # the stubs want a method
 

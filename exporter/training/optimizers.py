@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from exporter.capture import own_overloads
+from exporter.capture.training import own_overloads
 from exporter.errors import OptimizerError
 
 Tensors = dict[str, torch.Tensor]

@@ -11,7 +11,7 @@ import torch
 from exporter.capture.record import state_names
 from exporter.capture.sampling import record_at_samples
 from exporter.capture.torch_internals import original_module
-from exporter.capture.training import SEED, record_step
+from exporter.capture.training.steps import SEED, record_step
 from exporter.errors import InputError
 from exporter.lowerings import rules_with
 from exporter.optimization import optimize

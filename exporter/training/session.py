@@ -13,7 +13,7 @@ import torch
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 
 from exporter import serialization, structures
-from exporter.capture.training import SEED
+from exporter.capture.training.steps import SEED
 from exporter.errors import InputError, ValidationError
 from exporter.pipeline import example_call
 from exporter.training.forward import named_targets

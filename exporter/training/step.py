@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from exporter.capture.training import TrainingRecorder
+from exporter.capture.training.steps import TrainingRecorder
 from exporter.errors import GradientError, LossError
 from exporter.training.forward import Forward
 from exporter.training.optimizers import Group, Optimizer, clipped

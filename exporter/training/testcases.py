@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 import torch
 
-from exporter.capture.training import SEED
+from exporter.capture.training.steps import SEED
 from exporter.errors import InputError, SaveError
 from exporter.training.forward import Forward
 from exporter.weights import weight

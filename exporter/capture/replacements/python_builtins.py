@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from exporter.capture.number_lists import NumberList
+from exporter.capture.loops.number_lists import NumberList
 from exporter.capture.sizes import SAMPLES
 
 

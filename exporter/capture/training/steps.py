@@ -13,17 +13,13 @@ from typing import Any
 import torch
 from torch import fx
 
-from exporter.capture import control_flow, own_overloads
-from exporter.capture.alignments import alignment_formulas
-from exporter.capture.counts import Counts
-from exporter.capture.formulas import FORMULAS
+from exporter.capture import control_flow
+from exporter.capture.data_dependence.counts import Counts
+from exporter.capture.data_dependence.parts import take_apart
 from exporter.capture.graph import CapturedGraph, Source, user_line
 from exporter.capture.handlers import HANDLERS, IN_PLACE_VIEWS
-from exporter.capture.parts import take_apart
-from exporter.capture.randomness import SEEDED
 from exporter.capture.record import finished, recording, state_names, with_known_values
 from exporter.capture.recorder import Recorder
-from exporter.capture.recurrences import recurrent_formulas
 from exporter.capture.tensors import RecordedTensor, Spec
 from exporter.capture.torch_internals import (
     backward_sequence,
@@ -34,6 +30,11 @@ from exporter.capture.torch_internals import (
     is_of_control_flow,
     reshape_in_place,
 )
+from exporter.capture.training import own_overloads
+from exporter.capture.training.alignments import alignment_formulas
+from exporter.capture.training.formulas import FORMULAS
+from exporter.capture.training.randomness import SEEDED
+from exporter.capture.training.recurrences import recurrent_formulas
 from exporter.errors import ExportError, GradientError
 from exporter.signature import Signature
 

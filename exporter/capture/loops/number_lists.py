@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from exporter.capture.inert import Extent, extent_of, place_of, tree_of
+from exporter.capture.branching.inert import Extent, extent_of, place_of, tree_of
 from exporter.errors import CaptureError
 
 if TYPE_CHECKING:

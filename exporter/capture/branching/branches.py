@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
+from exporter.capture.branching.joining import Apart, joined
 from exporter.capture.graph import CapturedGraph
-from exporter.capture.joining import Apart, joined
 from exporter.errors import DataDependentError
 
 _LIMIT = 6  # decisions that one call may settle

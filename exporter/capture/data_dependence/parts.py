@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from exporter.capture.counts import RESHAPES
+from exporter.capture.data_dependence.counts import RESHAPES
 from exporter.capture.recorder import Recorder
 from exporter.capture.sizes import SAMPLES, SizeNode
 from exporter.capture.tensors import RecordedTensor

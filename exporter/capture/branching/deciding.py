@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import fx
 
+from exporter.capture.branching.layouts import compared_input
 from exporter.capture.known import has_kinds
-from exporter.capture.layouts import compared_input
 from exporter.capture.sizes import SizeNode
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from exporter.capture.training import TrainingRecorder
+    from exporter.capture.training.steps import TrainingRecorder
 
 aten = torch.ops.aten
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from exporter.capture.number_lists import NumberList
+from exporter.capture.loops.number_lists import NumberList
+from exporter.capture.representations.sparse import made_of_coordinates
 from exporter.capture.sizes import SizeNode
-from exporter.capture.sparse import made_of_coordinates
 from exporter.capture.tensors import RecordedTensor
 from exporter.capture.torch_internals import layer_bindings, size_from_node
 

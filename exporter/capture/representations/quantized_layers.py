@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F  # its usual name
 
-from exporter.capture.quantized import Quantizer, noted, numbers, on_steps, quantizer_of
+from exporter.capture.representations.quantized import Quantizer, noted, numbers, on_steps, quantizer_of
 from exporter.capture.torch_internals import outside_modes, schema_of
 from exporter.errors import CaptureError
 

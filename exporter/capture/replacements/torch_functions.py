@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from exporter.capture.slots import forget_item_slot
+from exporter.capture.replacements.slots import forget_item_slot
 from exporter.capture.torch_internals import layer_bindings, schema_of, sequence_bindings, tree_leaves
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from exporter.capture.detections import (
+from exporter.capture.replacements.detections import (
     batch_images,
     batched_nms,
     keypoints_of_heatmaps,

@@ -10,7 +10,7 @@ import functools
 import types
 from typing import NamedTuple
 
-from exporter.capture.inert import extent_of, is_within, place_of, tree_of
+from exporter.capture.branching.inert import extent_of, is_within, place_of, tree_of
 
 
 class _Guard(NamedTuple):

@@ -18,12 +18,14 @@ from typing import Any
 import torch
 from torch import fx
 
-from exporter.capture.comprehensions import comprehended_rows
-from exporter.capture.inert import tree_of
-from exporter.capture.loops import Manner, State, rolled_rows
+from exporter.capture.branching.inert import tree_of
+from exporter.capture.loops.comprehensions import comprehended_rows
+from exporter.capture.loops.manner import Manner
+from exporter.capture.loops.rolling import rolled_rows
+from exporter.capture.loops.rounds import State
+from exporter.capture.loops.rows import parts_of
+from exporter.capture.loops.statements import leaves_early, loaded_after
 from exporter.capture.recorder import Recorder
-from exporter.capture.rows import parts_of
-from exporter.capture.statements import leaves_early, loaded_after
 from exporter.capture.tensors import RecordedTensor, Storage
 from exporter.capture.torch_internals import outside_modes, replace_tensor
 from exporter.errors import CaptureError

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import fx
 
+from exporter.capture.branching.inert import Extent, extent_of, place_of, tree_of
 from exporter.capture.control_flow import Body, Kind, finished_operator, stacked
 from exporter.capture.graph import CapturedGraph
-from exporter.capture.inert import Extent, extent_of, place_of, tree_of
-from exporter.capture.loops import Manner, described, kind_of
+from exporter.capture.loops.manner import Manner
+from exporter.capture.loops.rounds import described, kind_of
+from exporter.capture.loops.statements import arguments_of_joins, parameters
 from exporter.capture.recorder import Recorder
-from exporter.capture.statements import arguments_of_joins, parameters
 from exporter.capture.tensors import RecordedTensor, Spec
 from exporter.capture.torch_internals import higher_order
 from exporter.errors import CaptureError

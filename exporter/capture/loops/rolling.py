@@ -12,50 +12,28 @@ import ast
 import dis
 import itertools
 import types
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import fx
 
+from exporter.capture.branching.inert import extent_of, place_of, tree_of
 from exporter.capture.control_flow import Body, Kind, finished_operator, stacked
 from exporter.capture.graph import CapturedGraph
-from exporter.capture.inert import extent_of, place_of, tree_of
-from exporter.capture.number_types import Globals
+from exporter.capture.loops.manner import Manner
+from exporter.capture.loops.rounds import Given, Round, State, grouped, hold
+from exporter.capture.loops.statements import (
+    arguments_of_joins,
+    called,
+    leaves_early,
+    loaded_after,
+    parameters,
+    targets_of,
+)
 from exporter.capture.recorder import Recorder
-from exporter.capture.statements import arguments_of_joins, called, leaves_early, loaded_after, parameters, targets_of
-from exporter.capture.tensors import RecordedTensor, Spec, Storage
-from exporter.capture.torch_internals import higher_order, outside_modes, replace_tensor
+from exporter.capture.tensors import RecordedTensor, Spec
+from exporter.capture.torch_internals import higher_order, replace_tensor
 from exporter.errors import CaptureError
-
-Path = tuple[Any, ...]
-_LONGEST, _DEEPEST = 1000, 4  # structures in variables that are looked into
-
-
-@dataclass
-class Manner:
-    """How a model's code is run; what cannot be recorded in one way is recorded again in another.
-
-    Attributes:
-        rolls: whether Python's loops may become loops of the graph, and lists of numbers vectors.
-        flags: how many of `torch.compiler.is_compiling()` and `is_exporting()` are true, in this order.
-        rolled: whether one became so.
-        symbolic_in: the modules in which `int(size)` stays symbolic, by their globals; None where it never does.
-        no_rounds: the rounds of loops over nonzero() that no input comes to, each a loop and a place; None where
-            the model cannot be recorded again without them.
-    """
-
-    rolls: bool = False
-    flags: int = 2
-    rolled: bool = False
-    symbolic_in: list[Globals] | None = None
-    no_rounds: frozenset[tuple[Any, int]] | None = None
-
-    def roll(self) -> bool:
-        """Whether a loop or a list may become one of the graph, which is then taken to do so."""
-        self.rolled |= self.rolls
-        return self.rolls
 
 
 def rolled_loop(recorder: Recorder, manner: Manner, frame: types.FrameType, bounds: Sequence[Any]) -> Loop | None:
@@ -174,16 +152,16 @@ class Loop:
             )
         rounds = []
         for _ in range(2):
-            groups = _grouped(now, changes.tensors)
+            groups = grouped(now, changes.tensors)
             with self._recorder.frame() as graph:
-                given = [_Given(self._recorder, tensor, id(tensor) in changes.written) for tensor, _ in groups]
+                given = [Given(self._recorder, tensor, id(tensor) in changes.written) for tensor, _ in groups]
                 now = self._state()
                 yield self._start + self._place() * self._step
                 after = self._state()
                 again = after.since(now)
                 if again.tensors != changes.tensors or again.lists != changes.lists or again.others & self._loaded:
                     raise CaptureError("a loop by a dynamic size changes other variables in each of its rounds")
-                rounds.append(_Round(self._recorder, graph, given, groups, after, changes.lists, now, self._loaded))
+                rounds.append(Round(self._recorder, graph, given, groups, after, changes.lists, now, self._loaded))
             for item in given:
                 item.restore()
             now = after
@@ -202,7 +180,7 @@ class Loop:
         spec = Spec((), (), torch.int64)
         return self._recorder.open_number(self._recorder.placeholder("place", (spec,), torch.device("cpu")))
 
-    def _finish(self, first: _Round, last: _Round) -> None:
+    def _finish(self, first: Round, last: Round) -> None:
         """Record the loop, and let the variables be what it returns."""
         recorder = self._recorder
         if first.described() != last.described() or last.is_open():
@@ -222,192 +200,13 @@ class Loop:
             if not is_needed:
                 final.node, final.constant, final.parent = None, None, None  # nobody asks for it
             elif given.by_writing:
-                _hold(final, recorder.node_of(next(carried)))
+                hold(final, recorder.node_of(next(carried)))
             else:
                 replace_tensor(final, next(carried))
         for (items, count), others in zip(first.lists, values[len(inits) :], strict=True):
             with recorder:  # with the first round's: there may be no others, and such have no sizes in onnxruntime
                 rows = recorder.tensor(torch.cat([items[count - 1].unsqueeze(0), others]))
             items[count - 1 :] = [recorder.all_rows(rows)]
-
-
-class State:
-    """What variables hold at one time: tensors, with how often their memory was written, and lists."""
-
-    def __init__(self, variables: Mapping[str, Any]) -> None:
-        self.tensors: dict[Path, tuple[RecordedTensor, int]] = {}
-        self.lists: dict[Path, tuple[list[Any], int]] = {}
-        self.others: dict[str, Any] = {}
-        for name, value in variables.items():
-            self._add((name,), value)
-
-    def _add(self, path: Path, value: Any) -> None:
-        if type(value) is RecordedTensor:
-            self.tensors[path] = value, value.storage_.version
-            return
-        if type(value) is list:
-            self.lists[path] = value, len(value)
-        items = value.items() if type(value) is dict else enumerate(value) if type(value) in (list, tuple) else None
-        if items is None:
-            self.others[path[0]] = value
-        elif len(value) <= _LONGEST and len(path) <= _DEEPEST:
-            for key, item in items:
-                self._add((*path, key), item)
-
-    def since(self, before: State) -> _Changes:
-        """What is another than before; of views that were written, what they are views of."""
-        lists = []
-        for path, (items, count) in self.lists.items():
-            known = before.lists.get(path)
-            if known is not None and known[0] is items and count > known[1]:
-                lists.append(path)
-        tensors, written = [], set()
-        for path, (tensor, version) in self.tensors.items():
-            known_tensor = before.tensors.get(path)
-            if known_tensor is None:
-                changed = not any(path[: len(place)] == place for place in lists)
-            elif known_tensor[0] is tensor:
-                changed = version != known_tensor[1] and tensor.parent is None
-                written |= {id(tensor)} if changed else set()
-            else:
-                changed = True
-            if changed:
-                tensors.append(path)
-        others = {name for name, item in self.others.items() if before.others.get(name, ...) is not item}
-        return _Changes(tensors, written, lists, others)
-
-
-@dataclass
-class _Changes:
-    """Paths of variables that hold other tensors, ids of those written, lists that grew, names of what else differs."""
-
-    tensors: list[Path]
-    written: set[int]
-    lists: list[Path]
-    others: set[str]
-
-
-class _Given:
-    """A variable's tensor, which stands for what a round is given until it is restored."""
-
-    def __init__(self, recorder: Recorder, tensor: RecordedTensor, by_writing: bool) -> None:
-        recorder.node_of(tensor)
-        if by_writing and tensor.parent is not None:
-            raise CaptureError("a loop by a dynamic size writes to a view of another tensor")
-        self.tensor, self.by_writing = tensor, by_writing
-        self._held = tensor.node, tensor.constant, tensor.parent, tensor.step, tensor.storage_
-        self._memory = tensor.storage_.serial, tensor.storage_.is_given
-        self.placeholder = recorder.node_of(recorder.placeholder("carried", tensor.specs, tensor.device))
-        if not by_writing:
-            tensor.storage_ = Storage()
-        _hold(tensor, self.placeholder)
-        tensor.storage_.serial, tensor.storage_.is_given = Storage.number(), False
-
-    def is_needed(self, paths: Sequence[Path], loaded: frozenset[str]) -> bool:
-        """Whether a round uses what it is given under these paths, or what follows the loop what it leaves there."""
-        return bool(self.placeholder.users) or self.by_writing or any(path[0] in loaded for path in paths)
-
-    def restore(self) -> None:
-        """Let the tensor be what it was before the round."""
-        tensor = self.tensor
-        tensor.node, tensor.constant, tensor.parent, tensor.step, tensor.storage_ = self._held
-        tensor.storage_.serial, tensor.storage_.is_given = self._memory
-        tensor.storage_.version += self.by_writing
-        tensor.version = tensor.storage_.version
-
-
-def _hold(tensor: RecordedTensor, node: fx.Node) -> None:
-    """Let a tensor, and its views, hold the value of a node."""
-    tensor.node, tensor.constant, tensor.parent, tensor.step = node, None, None, None
-    tensor.storage_.version += 1
-    tensor.version = tensor.storage_.version
-
-
-class _Round:
-    """What one round recorded.
-
-    Attributes:
-        graph: its graph.
-        given: what it was given, by variable.
-        finals: what the variables are after it.
-        lists: the lists that it added to, with how long they were before.
-        added: what it added to them.
-    """
-
-    def __init__(
-        self, recorder: Recorder, graph: fx.Graph, given: Sequence[_Given],
-        groups: Sequence[tuple[RecordedTensor, list[Path]]], after: State, lists: Sequence[Path], now: State,
-        loaded: frozenset[str],
-    ) -> None:  # fmt: skip
-        self._recorder, self.graph, self.given, self.groups = recorder, graph, given, groups
-        self.finals: list[RecordedTensor] = []
-        for item, (tensor, paths) in zip(given, groups, strict=True):
-            final = after.tensors[paths[0]][0]
-            is_other = any(after.tensors[path][0] is not final for path in paths) or kind_of(final) != kind_of(tensor)
-            if is_other and item.is_needed(paths, loaded):
-                raise CaptureError("a loop by a dynamic size leaves tensors of other sizes in each of its rounds")
-            self.finals.append(final)
-        self.lists = [now.lists[path] for path in lists]
-        self.added: list[RecordedTensor] = []
-        for items, count in self.lists:
-            if len(items) != count + 1 or type(items[count]) is not RecordedTensor:
-                raise CaptureError("a loop by a dynamic size adds more than one tensor to a list in each round")
-            self.added.append(items[count])
-        self._outputs = [recorder.node_of(tensor) for tensor in (*self.finals, *self.added)]
-
-    def kept(self, needed: Sequence[bool]) -> list[fx.Node]:
-        """What the graph returns of what is needed; the placeholders of the rest are taken away."""
-        for given in itertools.compress(self.given, [not is_needed for is_needed in needed]):
-            self.graph.erase_node(given.placeholder)
-        return [*itertools.compress(self._outputs, needed), *self._outputs[len(needed) :]]
-
-    def is_open(self) -> bool:
-        """Whether it uses what an earlier round computed in other ways than by the variables."""
-        graphs = [self.graph, *self._recorder.graphs]
-        used = [used for node in self.graph.nodes for used in node.all_input_nodes]
-        return any(node.graph not in graphs for node in (*used, *self._outputs))
-
-    def described(self) -> list[Any]:
-        """What it computes, equal for rounds that compute the same."""
-        return described(self._recorder, self.graph, self._outputs, {})
-
-
-def described(
-    recorder: Recorder, graph: fx.Graph, outputs: Sequence[Any], places: dict[fx.Node, Any]
-) -> list[Any]:  # fmt: skip
-    """The nodes of a graph by what they compute; `places` are those of the rounds around it, and learns more."""
-
-    def name(node: fx.Node) -> Any:
-        if node in places:
-            return "inside", places[node]
-        value = recorder.state[str(node.target)] if node.op == "get_attr" else None
-        if value is None or value.is_meta or value.numel() > _LONGEST:
-            return "outside", recorder.numbering.of(node)
-        with outside_modes():
-            return "constant", value.dtype, str(value.tolist())
-
-    found: list[Any] = []
-    for node in graph.nodes:
-        inner = [described(recorder, g.graph, g.outputs, places) for g in node.meta.get("graphs", ())]
-        arguments = str(fx.node.map_arg((node.args, node.kwargs), name))
-        found.append(("" if node.op == "placeholder" else node.target, arguments, inner))
-        places[node] = len(places)
-    return [*found, [name(node) if isinstance(node, fx.Node) else node for node in outputs]]
-
-
-def kind_of(tensor: RecordedTensor) -> tuple[Any, ...]:
-    """What is the same of tensors that rounds leave in one place: their dtype, and their sizes at each sample."""
-    shapes = [spec.shape for spec in tensor.specs]
-    return tensor.dtype, *(shapes if len(set(shapes)) > 1 else shapes[:1])
-
-
-def _grouped(state: State, paths: Sequence[Path]) -> list[tuple[RecordedTensor, list[Path]]]:
-    """Each tensor with all the paths that it is under."""
-    groups: dict[int, tuple[RecordedTensor, list[Path]]] = {}
-    for path in paths:
-        tensor = state.tensors[path][0]
-        groups.setdefault(id(tensor), (tensor, []))[1].append(path)
-    return list(groups.values())
 
 
 def _statement(frame: types.FrameType) -> ast.For | None:

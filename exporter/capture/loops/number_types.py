@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from exporter.capture.number_lists import NumberList, is_listed
+from exporter.capture.loops.number_lists import NumberList, is_listed
 from exporter.capture.tensors import RecordedTensor
 
 Globals = dict[str, Any]

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from exporter.capture.comprehensions import comprehended_together
-from exporter.capture.loops import Manner, rolled_together
+from exporter.capture.loops.comprehensions import comprehended_together
+from exporter.capture.loops.manner import Manner
+from exporter.capture.loops.rolling import rolled_together
 from exporter.capture.recorder import Recorder
 from exporter.capture.tensors import RecordedTensor
 

@@ -15,15 +15,15 @@ import torch
 from torch import fx
 
 from exporter.capture.calls import Call, at_sample, meta_at
-from exporter.capture.counts import counts_for, counts_of
+from exporter.capture.data_dependence.counts import counts_for, counts_of
+from exporter.capture.data_dependence.packed import packed, padded
+from exporter.capture.data_dependence.unbacked import Result, unbacked_result
 from exporter.capture.kernels import Outcome, call_meta, outcome_of, stretched
 from exporter.capture.known import known_values
 from exporter.capture.limits import ENDLESS
-from exporter.capture.packed import packed, padded
 from exporter.capture.sizes import SAMPLES, SizeNode
 from exporter.capture.tensors import RecordedTensor, Spec
 from exporter.capture.torch_internals import outside_modes
-from exporter.capture.unbacked import Result, unbacked_result
 
 if TYPE_CHECKING:
     from exporter.capture.recorder import Recorder
@@ -77,9 +77,8 @@ def _counts_of_call(recorder: Recorder, call: Call) -> tuple[int, ...]:
         return counts_of(recorder, call.args[_MASKS[call.func]])
 
     def number(argument: Any) -> Any:
-        return (
-            recorder.numbering.of(recorder.node_of(argument)) if isinstance(argument, torch.Tensor) else str(argument)
-        )
+        is_tensor = type(argument) is RecordedTensor
+        return recorder.numbering.of(recorder.node_of(argument)) if is_tensor else str(argument)
 
     if call.func in _REPEATS:
         return counts_for(recorder, ("repeats", number(call.args[_REPEATS[call.func]])))

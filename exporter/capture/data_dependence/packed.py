@@ -8,7 +8,7 @@ import torch
 from torch import fx
 
 from exporter.capture.calls import at_sample
-from exporter.capture.counts import counts_of
+from exporter.capture.data_dependence.counts import counts_of
 from exporter.capture.kernels import Outcome, outcome_of
 from exporter.capture.known import known_values
 from exporter.capture.sizes import SAMPLES, SizeNode

@@ -1,0 +1,1 @@
+"""Sizes that values decide: masks, nonzero, unique, packed sequences, and what code does with them."""
