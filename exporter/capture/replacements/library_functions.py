@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from exporter.capture.replacements.causal_masks import CausalMasks
 from exporter.capture.replacements.detections import (
     batch_images,
     batched_nms,
@@ -58,22 +59,6 @@ def _module_to(module: torch.nn.Module, *args: Any, **kwargs: Any) -> torch.nn.M
         return _TO(module, *args, **kwargs)
 
 
-def _attention_mask(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """The mask of causal attention, or of all tokens where eager makes none.
-
-    Where no token is masked eager leaves the rest to the attention, which is not causal in models of prefixes
-    (PaliGemma).  For exporters transformers makes the causal mask all the same.
-    """
-    mask = original(*args, **kwargs)
-    is_of_prefixes = getattr(kwargs.get("config"), "use_bidirectional_attention", None) is True
-    if mask is None or not (is_of_prefixes and kwargs.get("allow_is_causal_skip")):
-        return mask
-    if kwargs["q_length"] != kwargs["kv_length"]:
-        return mask
-    padding = kwargs.get("attention_mask")
-    return torch.ones_like(mask) if padding is None else mask | padding.bool().all()
-
-
 # Module, and the name in it: of a function, or of a class and its method.
 _REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torchvision.ops._utils", "convert_boxes_to_roi_format"): regions_of_images,
@@ -89,9 +74,10 @@ _REPLACED: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch.nn.modules.rnn", "LSTM.check_forward_args"): _unchecked,
 }
 
-# Likewise, of functions that are called by what stands in their place: its first argument.
+# Likewise, of functions that what stands in their place is given and calls.
 _WRAPPED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("transformers.masking_utils", "sdpa_mask"): _attention_mask,
+    ("transformers.masking_utils", "sdpa_mask"): CausalMasks.make,
+    ("transformers.integrations.sdpa_attention", "sdpa_attention_forward"): CausalMasks.attend,
 }
 
 
@@ -116,8 +102,10 @@ def replaced_functions() -> Iterator[None]:
 
     A function of a module gets other code, so that it is replaced by whatever name a model knows it.
     """
+    masks = CausalMasks()
     undo: list[Callable[[], object]] = []
-    for (module, path), replacement in (_REPLACED | _WRAPPED).items():
+    for place, replacement in (_REPLACED | _WRAPPED).items():
+        module, path = place
         if module not in sys.modules:
             continue
         owner: Any = sys.modules[module]
@@ -129,10 +117,9 @@ def replaced_functions() -> Iterator[None]:
             undo.append(partial(setattr, owner, name, original))
             setattr(owner, name, replacement)
         else:
-            if (module, path) in _WRAPPED:
-                replacement = partial(replacement, _copied(original))
+            stand_in = partial(replacement, masks, _copied(original)) if place in _WRAPPED else replacement
             undo.append(partial(setattr, original, "__code__", original.__code__))
-            original.__globals__[_NAME + name] = replacement
+            original.__globals__[_NAME + name] = stand_in
             undo.append(partial(original.__globals__.pop, _NAME + name))
             original.__code__ = _passed_on.__code__.replace(co_names=(_NAME + name,))
     try:
