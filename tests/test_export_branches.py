@@ -296,3 +296,13 @@ def test_calls_that_choose_by_one_tensor_need_not_choose_as_many() -> None:
 
     program = export(model, torch.tensor([1, 0, 2, 3]))
     program.validate(inputs=[(torch.tensor([1, 0, 1, 1]),), (torch.tensor([0, 2, 0, 0]),)]).check()
+
+
+def test_sizes_that_both_ways_refuse_are_tried_as_equal_ones() -> None:
+    def model(x: torch.Tensor, variance: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.gaussian_nll_loss(x, x * 2, variance)
+
+    auto = {0: torch.export.Dim.AUTO}
+    program = export(model, (X[0], X[0] + 9), dynamic_shapes=(auto, auto))
+    assert program.captured.front_end == "record"
+    program.validate().check()

@@ -51,6 +51,7 @@ def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequenc
     if len(answers) >= _LIMIT:
         raise error
     outcomes: list[CapturedGraph | Exception] = []
+    refusal: Exception = error
     for answer in (True, False):
         try:
             outcomes.append(explored(record, [*answers, answer]))
@@ -59,8 +60,12 @@ def explored(record: Callable[[Sequence[bool]], CapturedGraph], answers: Sequenc
                 error.inputs, error.layouts = problem.inputs, problem.layouts
             raise error from problem  # a later one that is one too many
         except Exception as problem:
-            if not is_raised_by_user(problem):
+            if is_raised_by_user(problem):
+                refusal = problem
+            else:
                 outcomes.append(problem)
+    if not outcomes:  # whatever the values are, the model refuses these sizes
+        raise refusal
     graphs = [outcome for outcome in outcomes if isinstance(outcome, CapturedGraph)]
     if len(outcomes) == 1 and not graphs and isinstance(outcomes[0], Exception):
         raise outcomes[0]
