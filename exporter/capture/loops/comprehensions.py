@@ -27,31 +27,6 @@ from exporter.capture.torch_internals import higher_order
 from exporter.errors import CaptureError
 
 
-def comprehended_rows(
-    recorder: Recorder, manner: Manner, frame: types.FrameType, tensor: RecordedTensor, dim: int
-) -> Iterator[torch.Tensor] | None:
-    """What a comprehension over the parts of a tensor along a dim goes through, where it may be one loop; else None."""
-    size = tensor.shape[dim] if tensor.ndim else 0
-    places = rolled_comprehension(recorder, manner, frame, (size,))
-    return None if places is None else (tensor.select(dim, place) for place in places)
-
-
-def comprehended_together(
-    recorder: Recorder, manner: Manner, frame: types.FrameType, columns: Sequence[tuple[torch.Tensor, int]]
-) -> Iterator[tuple[Any, tuple[torch.Tensor, ...]]] | None:
-    """What a comprehension over `enumerate(x)` or `zip(x, y)` goes through, where it may be one loop; else None.
-
-    The place of an element, and the parts of the tensors there along an axis of each.
-    """
-    lengths: list[Any] = [tensor.shape[axis] for tensor, axis in columns]
-    if len({length.node.values if isinstance(length, torch.SymInt) else None for length in lengths}) > 1:
-        return None
-    places = rolled_comprehension(recorder, manner, frame, (lengths[0],))
-    if places is None:
-        return None
-    return ((place, tuple(tensor.select(axis, place) for tensor, axis in columns)) for place in places)
-
-
 def rolled_comprehension(
     recorder: Recorder, manner: Manner, frame: types.FrameType, bounds: Sequence[Any]
 ) -> Comprehension | None:

@@ -40,9 +40,10 @@ def rolled_loop(recorder: Recorder, manner: Manner, frame: types.FrameType, boun
     """What `for i in range(*bounds)` in a frame goes through, where it may be one loop of the graph; else None."""
     statement = _statement_at(frame) if manner.rolls else None
     match None if statement is None else statement.iter:
-        case ast.Call(func=ast.Name(id="reversed"), args=[ast.Call(func=ast.Name(id="range"))]):
-            return _rolled(recorder, manner, frame, bounds)
-        case ast.Call(func=ast.Name(id="range")):
+        case (
+            ast.Call(func=ast.Name(id="range"))
+            | ast.Call(func=ast.Name(id="reversed"), args=[ast.Call(func=ast.Name(id="range"))])
+        ):
             return _rolled(recorder, manner, frame, bounds)
     return None
 
@@ -55,45 +56,24 @@ def _rolled(recorder: Recorder, manner: Manner, frame: types.FrameType, bounds: 
 
 
 def rolled_rows(
-    recorder: Recorder, manner: Manner, frame: types.FrameType, tensor: RecordedTensor, dim: int | None = None
-) -> Iterator[torch.Tensor] | None:
-    """What a `for` statement in a frame goes through, where it may be one loop of the graph; else None.
-
-    `for row in tensor`, or with a dim `for row in tensor.unbind(dim)`.
-    """
-    axis = dim or 0
-    if not manner.rolls or not tensor.ndim or not isinstance(tensor.shape[axis], torch.SymInt):
-        return None
-    statement = _statement_at(frame)
+    recorder: Recorder, manner: Manner, frame: types.FrameType, tensor: RecordedTensor, dim: int | None
+) -> Loop | None:
+    """The places that `for row in tensor`, or with a dim `for row in tensor.unbind(dim)`, goes through; else None."""
+    size = tensor.shape[dim or 0] if tensor.ndim else 0
+    statement = _statement_at(frame) if manner.rolls and isinstance(size, torch.SymInt) else None
     if statement is None or _goes_through(frame, statement, tensor) != (dim is not None):
         return None
-    loop = _rolled(recorder, manner, frame, (tensor.shape[axis],))
-    return None if loop is None else (tensor.select(axis, place) for place in loop)
+    return _rolled(recorder, manner, frame, (size,))
 
 
 def rolled_together(
-    recorder: Recorder, manner: Manner, frame: types.FrameType, name: str, columns: Sequence[tuple[torch.Tensor, int]]
-) -> Iterator[tuple[Any, tuple[torch.Tensor, ...]]] | None:
-    """The place and the parts of a round of `for ... in enumerate(x)` or `zip(x, y)`, as one loop; else None.
-
-    Args:
-        recorder: what the model is recorded by.
-        manner: how its code is run.
-        frame: where the statement is.
-        name: enumerate or zip.
-        columns: the tensors, each with the axis along which it is gone through.
-    """
-    lengths: list[int | torch.SymInt] = [tensor.shape[axis] for tensor, axis in columns]
-    counts = {length.node.values if isinstance(length, torch.SymInt) else None for length in lengths}
-    if not manner.rolls or len(counts) > 1 or None in counts:
-        return None
-    statement = _statement_at(frame)
+    recorder: Recorder, manner: Manner, frame: types.FrameType, name: str, size: int | torch.SymInt
+) -> Loop | None:
+    """The places that `for ... in enumerate(x)` or `zip(x, y)`, by its name, goes through where both are so long."""
+    statement = _statement_at(frame) if manner.rolls and isinstance(size, torch.SymInt) else None
     if statement is None or called(statement.iter) != name:
         return None
-    loop = _rolled(recorder, manner, frame, (lengths[0],))
-    if loop is None:
-        return None
-    return ((place, tuple(tensor.select(axis, place) for tensor, axis in columns)) for place in loop)
+    return _rolled(recorder, manner, frame, (size,))
 
 
 def check_closed(recorder: Recorder) -> None:

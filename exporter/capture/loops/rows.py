@@ -5,12 +5,12 @@ from __future__ import annotations
 import builtins
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
-from exporter.capture.loops.comprehensions import comprehended_together
+from exporter.capture.loops.comprehensions import rolled_comprehension
 from exporter.capture.loops.manner import Manner
 from exporter.capture.loops.rolling import rolled_together
 from exporter.capture.recorder import Recorder
@@ -46,9 +46,16 @@ def rows_together(recorder: Recorder, manner: Manner) -> Iterator[None]:
         columns = [column for item in items if (column := _column(item)) is not None]
         if not columns or len(columns) < len(items):
             return None
-        frame = sys._getframe(2)
-        found = rolled_together(recorder, manner, frame, name, columns)
-        return comprehended_together(recorder, manner, frame, columns) if found is None else found
+        lengths = [tensor.shape[axis] for tensor, axis in columns]
+        if len({length.node.values if isinstance(length, torch.SymInt) else None for length in lengths}) > 1:
+            return None
+        frame, size = sys._getframe(2), lengths[0]
+        places: Iterable[Any] | None = rolled_together(recorder, manner, frame, name, size)
+        if places is None:
+            places = rolled_comprehension(recorder, manner, frame, (size,))
+        if places is None:
+            return None
+        return ((place, tuple(tensor.select(axis, place) for tensor, axis in columns)) for place in places)
 
     def counted(items: Any, start: int = 0) -> Any:
         found = rounds("enumerate", [items])

@@ -12,14 +12,14 @@ import ast
 import contextlib
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import fx
 
 from exporter.capture.branching.inert import tree_of
-from exporter.capture.loops.comprehensions import comprehended_rows
+from exporter.capture.loops.comprehensions import rolled_comprehension
 from exporter.capture.loops.manner import Manner
 from exporter.capture.loops.rolling import rolled_rows
 from exporter.capture.loops.rounds import State
@@ -62,8 +62,11 @@ def visits(recorder: Recorder, manner: Manner) -> Iterator[None]:
     original, originals = RecordedTensor.__iter__, (torch.Tensor.unbind, torch.unbind)
 
     def rows_of(frame: types.FrameType, tensor: RecordedTensor, dim: int | None = None) -> Iterator[Any] | None:
-        rows = rolled_rows(recorder, manner, frame, tensor, dim)
-        return comprehended_rows(recorder, manner, frame, tensor, dim or 0) if rows is None else rows
+        axis = dim or 0
+        places: Iterable[Any] | None = rolled_rows(recorder, manner, frame, tensor, dim)
+        if places is None:
+            places = rolled_comprehension(recorder, manner, frame, (tensor.shape[axis] if tensor.ndim else 0,))
+        return None if places is None else (tensor.select(axis, place) for place in places)
 
     def unbind(input: torch.Tensor, dim: int = 0) -> Any:
         if not isinstance(input, RecordedTensor):
