@@ -166,10 +166,9 @@ class Answers(Memory, Sources):
                 stack.extend(size.operands)
                 continue
             for item in live_nodes(self.graph, [size.operands[0]]):
-                if item.target is aten._local_scalar_dense.default and isinstance(item.args[0], fx.Node):
-                    needed = inputs_with_sizes(item.args[0], self.examples)
-                    if needed and not needed & self.identified:
-                        raise ValueNeeded(needed)
+                held = item.args[0] if item.target is aten._local_scalar_dense.default else None
+                if isinstance(held, fx.Node) and (needed := inputs_with_sizes(self, held)):
+                    raise ValueNeeded(needed)
 
     def fix_count(self, node: SizeNode, parts: Sequence[torch.Tensor]) -> None:
         """Note that a size is fixed at the example's value, in as many parts as there are."""
@@ -239,8 +238,7 @@ class Answers(Memory, Sources):
             return value.item()
         if (numbers := self._numbers(tensor)) is not None:
             return numbers
-        needed = inputs_with_sizes(self.node_of(tensor), self.examples, alone=False)
-        if needed and not needed & self.identified:
+        if needed := inputs_with_sizes(self, self.node_of(tensor), alone=False):
             raise ValueNeeded(needed)
         return self.open_number(tensor)
 

@@ -7,7 +7,6 @@ recorded calls are run again there, on real tensors.  Nothing is run unless it i
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -116,16 +115,14 @@ _SIZE_STEPS = {
 }  # fmt: skip
 
 
-def inputs_with_sizes(
-    node: fx.Node, examples: Mapping[str, torch.Tensor], *, alone: bool = True
-) -> frozenset[str]:  # fmt: skip
+def inputs_with_sizes(recorder: Answers, node: fx.Node, *, alone: bool = True) -> frozenset[str]:
     """The inputs whose values are sizes, where a number is computed of such alone; else none.
 
-    Such an input is small, of integers, and no mask: `image_grid_thw`, `spatial_shapes`, `image_sizes`.
+    Such an input is small, of integers, and no mask or ids: `image_grid_thw`, `spatial_shapes`, `image_sizes`.
 
     Args:
+        recorder: knows the values of inputs at the example, and which of them are ids.
         node: the number.
-        examples: the values of inputs, by their nodes' names.
         alone: whether a tensor of rank 0 counts, which may be one number of any kind.
     """
     found: set[str] = set()
@@ -137,8 +134,10 @@ def inputs_with_sizes(
             continue
         seen.add(item)
         if item.op == "placeholder":
-            example = examples.get(item.name)
+            example = recorder.examples.get(item.name)
             if example is None or not _has_sizes(example) or not (alone or example.ndim):
+                return frozenset()
+            if str(item.target) in recorder.identified:  # these are ids
                 return frozenset()
             found.add(str(item.target))
         elif item.op == "call_function" and "values" not in item.meta:

@@ -78,7 +78,6 @@ def learn_count(recorder: Answers, comparison: SizeNode, answer: bool) -> None:
     Raises:
         CountsEqual: the samples of the one count that is compared are other ones so far.
     """
-    guesses = _guesses(recorder)
     taken = {*recorder.counts.values(), *recorder.equal_counts.values()}
     leaves = {tuple(map(int, leaf.values)) for leaf in _leaves(comparison)}
     if len(leaves) != 1 or not leaves <= taken:
@@ -86,6 +85,7 @@ def learn_count(recorder: Answers, comparison: SizeNode, answer: bool) -> None:
     (count,) = leaves
     fitting = [number for number in range(_MOST_TRIED) if _is_true(comparison, number) is answer]
     recorder.least_counts[count] = max(fitting[0] if fitting else 0, recorder.least_counts.get(count, 0))
+    guesses = _guesses(recorder)
     if {*map(bool, comparison.values)} == {answer} or count not in guesses:
         return
     many = [number for number in fitting if number > 1]
@@ -137,7 +137,7 @@ def ask_for_counts(recorder: Recorder, call: Call) -> None:
     before = live_nodes(recorder.graph, [recorder.node_of(tensor) for tensor in call.tensors])
     by_values = [node for node in before if "data" in node.meta]
     for node in by_values:
-        if needed := inputs_with_sizes(node, recorder.examples):
+        if needed := inputs_with_sizes(recorder, node):
             raise ValueNeeded(needed)
     for size in call.sizes:
         if size.data:
