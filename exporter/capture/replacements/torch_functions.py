@@ -32,7 +32,7 @@ def subscripts(getitem: Callable[..., Any], setitem: Callable[..., Any]) -> Iter
     """Send `tensor[index]` through `getitem(original, tensor, index)`, and writes through `setitem`."""
     read, write = torch.Tensor.__getitem__, torch.Tensor.__setitem__
     torch.Tensor.__getitem__ = lambda tensor, index: getitem(read, tensor, index)  # type: ignore[method-assign]  # it is put back
-    torch.Tensor.__setitem__ = lambda tensor, index, value: setitem(write, tensor, index, value)  # type: ignore[method-assign]  # too
+    torch.Tensor.__setitem__ = lambda tensor, index, value: setitem(write, tensor, index, value)  # type: ignore[method-assign]  # it is put back too
     try:
         yield
     finally:  # both are inherited
